@@ -1,0 +1,37 @@
+"""Free TCP ports on the loopback interface."""
+
+import random
+import socket
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now. Somebody may be faster: retry when the bind fails.
+
+    It lies below the range of ports that outgoing connections get. In that range, a client that keeps reconnecting
+    while its server is down can be given the server's own port: it then talks to itself and blocks the restart.
+    """
+    first_outgoing = _first_outgoing_port()
+    candidates = range(10_240, first_outgoing)
+    for port in random.sample(candidates, min(50, len(candidates))) if first_outgoing > 11_264 else []:
+        if _can_bind(port):
+            return port
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _first_outgoing_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32_768
+
+
+def _can_bind(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
