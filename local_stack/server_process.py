@@ -158,4 +158,4 @@ class EmbeddedServer(ABC):
             return
         self._process.send_signal(signum)
         if not self._process.wait(STOP_TIMEOUT_S):
-            self._process.kill()
+            self.kill()

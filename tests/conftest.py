@@ -16,8 +16,13 @@ from local_stack.valkey import EmbeddedValkey
 from tests.databases import Databases
 from tests.scratch import scratch_directory
 
-# Nobody pulls the plug in a test: what a killed server has written is in the page cache.
-POSTGRES_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+POSTGRES_SETTINGS = {
+    # Nobody pulls the plug in a test: what a killed server has written is in the page cache.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "128MB",
+    "min_wal_size": "32MB",
+}
 
 
 @pytest.fixture(scope="session")
