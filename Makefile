@@ -1,0 +1,40 @@
+# Every target does its own set-up. What `venv` installs is hash-pinned in requirements/dev.txt.
+PYTHON ?= python3
+PYTEST ?= .venv/bin/pytest
+STAMP := .venv/.installed
+
+.PHONY: venv demo up test lint types contracts check lock clean help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP) ## prepare .venv with everything
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"CueBX Jobs needs Python 3.11 or newer; $(PYTHON) is {v.major}.{v.minor}. Call: make PYTHON=python3.11 venv" if v < (3, 11) else 0)'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: venv ## the showcase: faults included, about a minute
+	.venv/bin/cuebx demo
+
+up: venv ## everything, until Ctrl-C
+	.venv/bin/cuebx up
+
+test: venv ## all tests, in parallel
+	$(PYTEST) -n 4 $(ARGS)
+
+lint: venv ## ruff, types, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+lock: venv ## write the locks anew
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra sentry pyproject.toml -o requirements/runtime.txt -q
+	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt -q
+
+clean: ## remove what was built, not the data
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

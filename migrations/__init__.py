@@ -1,0 +1,1 @@
+"""The schema's history. `cuebx migrate` applies it."""

@@ -1,0 +1,1 @@
+"""Decisions as data: pure functions and value types, no clock, no environment, no input or output."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, models, and the statements of the ledger."""

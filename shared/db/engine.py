@@ -1,0 +1,124 @@
+"""Engines with every time-out set: no connection waits for ever, no stopped process keeps a lock for long (rule 15)."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Engine, Row, create_engine, text
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+
+from shared.db.migrate import refuse_older
+from shared.db.urls import for_asyncpg, for_psycopg2
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+def session_settings(bound_s: float) -> dict[str, str]:
+    """PostgreSQL settings that bound each transaction to `bound_s` seconds.
+
+    `transaction_timeout` exists from version 17 on; it is set per transaction where it does (`bound_transaction`).
+    """
+    ms = str(max(1, int(bound_s * 1000)))
+    return {
+        "statement_timeout": ms,
+        "lock_timeout": ms,
+        "idle_in_transaction_session_timeout": ms,
+    }
+
+
+class Database:
+    """The asynchronous side: a small pool, bounded statements, sessions that expire nothing on commit.
+
+    Cheap to construct; connections are made when first needed. `bound_s` limits every statement, every wait for a lock
+    and every idle moment inside a transaction.
+    """
+
+    def __init__(self, url: str, *, application: str, bound_s: float, pool_size: int = 5) -> None:
+        driver = for_asyncpg(url)
+        args: dict[str, Any] = {
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": bound_s + 1.0,
+            **driver.connect_args,
+        }
+        args["server_settings"] = {
+            "application_name": application,
+            **session_settings(bound_s),
+            "jit": "off",
+            **args.get("server_settings", {}),
+        }
+        self.engine: AsyncEngine = create_async_engine(
+            driver.url,
+            connect_args=args,
+            pool_pre_ping=True,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            pool_recycle=1800,
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A connection inside a transaction that commits at the end."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session inside a transaction that commits at the end."""
+        async with self._sessions.begin() as session:
+            yield session
+
+    async def rows(self, sql: str, **params: Any) -> list[Row[Any]]:
+        """One statement in a transaction of its own; its rows."""
+        async with self.engine.begin() as connection:
+            return list((await connection.execute(text(sql), params)).all())
+
+    async def ping(self) -> None:
+        """Raises when PostgreSQL does not answer."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def check_schema(self) -> None:
+        """Raises SchemaBehind when `cuebx migrate` has to run first."""
+        async with self.engine.connect() as connection:
+            exists = (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar()
+            found = None
+            if exists is not None:
+                found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        refuse_older(found)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def sync_engine(url: str, *, application: str, bound_s: float, pool_size: int = 3) -> Engine:
+    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread."""
+    driver = for_psycopg2(url)
+    options = " ".join(f"-c {name}={value}" for name, value in session_settings(bound_s).items())
+    query = dict(driver.url.query)
+    options = " ".join(part for part in (str(query.pop("options", "")), options) if part)
+    return create_engine(
+        driver.url.set(query=query),
+        connect_args={
+            "application_name": query.get("application_name", application),
+            "connect_timeout": int(CONNECT_TIMEOUT_S),
+            "options": options,
+            "keepalives": 1,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(bound_s * 1000) + 5000,
+        },
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        max_overflow=2,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_recycle=1800,
+    )

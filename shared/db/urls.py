@@ -1,0 +1,108 @@
+"""One database URL, in any of three spellings, turned into what each driver understands."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_DRIVERS = {"postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg2"}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+#: libpq's parameters that asyncpg takes, if at all, as server settings.
+_CERTIFICATES: tuple[str, ...] = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_SERVER_SETTINGS: tuple[str, ...] = ("application_name", "options")
+
+
+@dataclass(frozen=True, slots=True)
+class DriverUrl:
+    """A SQLAlchemy URL and the driver's connect arguments that go with it."""
+
+    url: URL
+    connect_args: dict[str, Any]
+
+
+def parse_database_url(raw: str) -> URL:
+    """The URL with the plain `postgresql` scheme. Raises ValueError with the fix."""
+    try:
+        url = make_url(raw)
+    except ArgumentError:
+        raise ValueError(
+            "is not a URL; it looks like postgresql://user:password@host:5432/database"
+        ) from None
+    if url.drivername not in _DRIVERS:
+        raise ValueError(
+            f"has the scheme {url.drivername!r}; use postgresql://, postgresql+asyncpg:// or postgresql+psycopg2://"
+        )
+    if not url.database:
+        raise ValueError("names no database; it looks like postgresql://user:password@host:5432/database")
+    mode = _ssl_mode(url)
+    if mode is not None and mode not in _SSL_MODES:
+        raise ValueError(f"has sslmode={mode!r}; it is one of {', '.join(_SSL_MODES)}")
+    return url.set(drivername="postgresql")
+
+
+def for_psycopg2(raw: str) -> DriverUrl:
+    """For APScheduler's stores, the firing path and migrations. asyncpg's `ssl` becomes `sslmode`."""
+    url = parse_database_url(raw)
+    query = dict(url.query)
+    if "ssl" in query:
+        query["sslmode"] = query.pop("ssl")
+    for name in ("prepared_statement_cache_size", "statement_cache_size"):
+        query.pop(name, None)
+    return DriverUrl(url.set(drivername="postgresql+psycopg2", query=query), {})
+
+
+def for_asyncpg(raw: str) -> DriverUrl:
+    """For everything asynchronous. libpq's parameters become asyncpg's arguments; certificates go into the DSN's query."""
+    url = parse_database_url(raw)
+    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+    args: dict[str, Any] = {}
+    mode = _ssl_mode(url)
+    files = {name: query.pop(name) for name in _CERTIFICATES if name in query}
+    query.pop("sslmode", None)
+    query.pop("ssl", None)
+    if mode is not None:
+        args["ssl"] = _ssl_argument(mode, files)
+    settings = {name: query.pop(name) for name in _SERVER_SETTINGS if name in query}
+    options = settings.pop("options", None)
+    if options is not None:
+        settings.update(_parse_options(options))
+    if settings:
+        args["server_settings"] = settings
+    if "connect_timeout" in query:
+        args["timeout"] = float(query.pop("connect_timeout"))
+    for name in [
+        name
+        for name in query
+        if name.startswith(("keepalives", "tcp_user_timeout", "target_session", "gssenc", "channel_binding"))
+    ]:
+        query.pop(name)
+    return DriverUrl(url.set(drivername="postgresql+asyncpg", query=query), args)
+
+
+def _ssl_mode(url: URL) -> str | None:
+    value = url.query.get("sslmode", url.query.get("ssl"))
+    return value if value is None or isinstance(value, str) else value[-1]
+
+
+def _ssl_argument(mode: str, files: Mapping[str, str]) -> Any:
+    if mode == "disable":
+        return False
+    if not files:
+        return mode
+    root = files.get("sslrootcert")
+    context = ssl.create_default_context(cafile=root)
+    context.check_hostname = mode == "verify-full"
+    if not mode.startswith("verify"):
+        context.verify_mode = ssl.CERT_NONE
+    if "sslcert" in files:
+        context.load_cert_chain(files["sslcert"], files.get("sslkey"))
+    return context
+
+
+def _parse_options(options: str) -> dict[str, str]:
+    """libpq's `-c name=value -c name=value`."""
+    words = options.replace("-c", " ").split()
+    return dict(word.split("=", 1) for word in words if "=" in word)
