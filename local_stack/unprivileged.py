@@ -85,9 +85,8 @@ def readable_copy(site_packages: Path, names: list[str], label: str, user: User 
     if target.is_dir():
         return target
     CACHE.mkdir(parents=True, exist_ok=True)
-    for directory in (CACHE.parent, CACHE):
-        if directory.stat().st_uid != 0:
-            raise PermissionError(f"{directory} does not belong to root: programs are not copied there")
+    if CACHE.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{CACHE} does not belong to us: programs are not copied there")
     CACHE.chmod(0o755)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=".copy-") as scratch:
         copy = Path(scratch) / "copy"

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,9 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def children_of(pid: int) -> list[int]:
-    answer = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout
+def children_of(url: str) -> list[int]:
     return [
-        int(child) for child, parent in (line.split() for line in answer.splitlines()) if int(parent) == pid
+        int(pid) for (pid,) in execute(url, "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     ]
 
 
@@ -107,7 +105,7 @@ def test_a_killed_server_recovers_what_was_committed(kind: type[EmbeddedServer],
 
 def test_killing_postgres_ends_its_children_at_once(place: Path) -> None:
     with EmbeddedPostgres(place / "data") as server, closing(psycopg2.connect(server.url)):
-        children = children_of(server.pid)
+        children = children_of(server.url)
         assert len(children) > 3
 
         server.kill()
@@ -154,14 +152,21 @@ START_AND_WAIT = """
     starter = threading.Thread(target=start)
     starter.start()
     starter.join()
-    print(*(server.pid for server in servers), flush=True)
+    print(servers[0].url, *(server.pid for server in servers), flush=True)
     sys.stdin.read()
 """
 
 
+@dataclass
+class Parent:
+    process: subprocess.Popen[str]
+    postgres_url: str
+    pids: list[int]
+
+
 @pytest.fixture
-def parent(place: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A process that started one server of each kind, from a thread that has ended since, and their pids."""
+def parent(place: Path) -> Iterator[Parent]:
+    """A process that started one server of each kind, from a thread that has ended since."""
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(START_AND_WAIT), str(place)],
         stdin=subprocess.PIPE,
@@ -170,37 +175,28 @@ def parent(place: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        yield process, [int(pid) for pid in process.stdout.readline().split()]
+        url, postgres, valkey = process.stdout.readline().split()
+        yield Parent(process, url, [int(postgres), int(valkey)])
         process.kill()
 
 
-def test_servers_end_with_a_parent_that_was_killed(parent: tuple[subprocess.Popen[str], list[int]]) -> None:
-    process, pids = parent
-    everybody = pids + [child for pid in pids for child in children_of(pid)]
-    assert len(pids) == 2
+def test_servers_end_with_a_parent_that_was_killed(parent: Parent) -> None:
+    everybody = parent.pids + children_of(parent.postgres_url)
     assert all(alive(pid) for pid in everybody)
 
-    process.send_signal(signal.SIGKILL)
+    parent.process.send_signal(signal.SIGKILL)
 
     wait_until(lambda: not any(alive(pid) for pid in everybody), what="the servers ended")
 
 
-def test_servers_outlive_the_thread_that_started_them(
-    parent: tuple[subprocess.Popen[str], list[int]],
-) -> None:
-    _, pids = parent
-
+def test_servers_outlive_the_thread_that_started_them(parent: Parent) -> None:
     with pytest.raises(AssertionError, match="not within"):
-        wait_until(lambda: not all(alive(pid) for pid in pids), timeout=0.5)
+        wait_until(lambda: not all(alive(pid) for pid in parent.pids), timeout=0.5)
 
 
-def test_a_ctrl_c_for_the_parent_does_not_reach_its_servers(
-    parent: tuple[subprocess.Popen[str], list[int]],
-) -> None:
-    process, pids = parent
-
+def test_a_ctrl_c_for_the_parent_does_not_reach_its_servers(parent: Parent) -> None:
     # A terminal sends it to a whole process group.
-    assert process.pid not in [os.getpgid(pid) for pid in pids]
+    assert parent.process.pid not in [os.getpgid(pid) for pid in parent.pids]
 
 
 def test_two_servers_of_a_kind_run_side_by_side_on_ports_of_their_own(place: Path) -> None:
