@@ -54,7 +54,7 @@ CREATE UNIQUE INDEX job_runs_key ON job_runs (job, key) WHERE key IS NOT NULL;
 CREATE UNIQUE INDEX job_runs_one_running ON job_runs (schedule_id) WHERE state = 'running' AND overlap = 'queue';
 -- The live states alone are indexed for work, so the cost does not grow with history.
 CREATE INDEX job_runs_ready ON job_runs (queue, run_at) WHERE state = 'pending';
-CREATE INDEX job_runs_queued ON job_runs (queued_at) WHERE state = 'queued';
+CREATE INDEX job_runs_queued ON job_runs (id) WHERE state = 'queued';
 CREATE INDEX job_runs_leases ON job_runs (lease_until) WHERE state = 'running';
 CREATE INDEX job_runs_live_schedule ON job_runs (schedule_id, schedule_generation, due_at)
   WHERE schedule_id IS NOT NULL AND state IN ('pending', 'queued', 'running');

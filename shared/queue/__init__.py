@@ -1,0 +1,1 @@
+"""Redis: every key, the transport of wake-ups, notices, the shared rate limit."""

@@ -1,0 +1,26 @@
+-- Records decisions: compare-and-set on state and attempt (rule 6). A row that is not returned was lost by its worker.
+WITH decision AS (
+  SELECT * FROM unnest(
+    CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]), CAST(:delays AS float8[]),
+    CAST(:run_ats AS timestamptz[]), CAST(:free AS bool[]), CAST(:errors AS text[]), CAST(:results AS text[])
+  ) AS d (id, attempt, state, delay_s, run_at, free, error, result)
+), held AS (
+  SELECT r.id FROM job_runs r JOIN decision d ON r.id = d.id
+  WHERE r.id = ANY (CAST(:ids AS uuid[])) AND r.state = 'running' AND r.attempt = d.attempt
+  ORDER BY r.id
+  FOR UPDATE OF r
+)
+UPDATE job_runs r
+SET state = d.state,
+    run_at = CASE WHEN d.state = 'pending'
+      THEN coalesce(d.run_at, now() + make_interval(secs => d.delay_s)) ELSE r.run_at END,
+    max_attempts = r.max_attempts + CASE WHEN d.free THEN 1 ELSE 0 END,  -- the fence is never lowered (rule 4)
+    lease_until = NULL, worker = NULL, queued_at = NULL,
+    -- A run that went back keeps its last error where the decision has none; one that ended well has none.
+    error = CASE WHEN d.state = 'pending' THEN coalesce(d.error, r.error) WHEN d.state = 'cancelled' THEN NULL ELSE d.error END,
+    reason = CASE WHEN d.state = 'cancelled' THEN d.error ELSE r.reason END,
+    result = CAST(d.result AS jsonb),
+    finished_at = CASE WHEN d.state = 'pending' THEN NULL ELSE now() END
+FROM decision d, held h
+WHERE r.id = d.id AND r.id = h.id AND r.id = ANY (CAST(:ids AS uuid[]))
+RETURNING r.id

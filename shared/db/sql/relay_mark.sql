@@ -1,0 +1,12 @@
+-- After the push: a late mark never drags a running run back (rule 5).
+WITH message AS (
+  SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS m (id, attempt)
+), held AS (
+  SELECT r.id FROM job_runs r JOIN message m ON r.id = m.id
+  WHERE r.id = ANY (CAST(:ids AS uuid[])) AND r.state = 'pending' AND r.attempt = m.attempt - 1
+  ORDER BY r.id
+  FOR UPDATE OF r SKIP LOCKED
+)
+UPDATE job_runs r SET state = 'queued', queued_at = now()
+FROM held h WHERE r.id = h.id AND r.id = ANY (CAST(:ids AS uuid[]))
+RETURNING r.id

@@ -1,0 +1,145 @@
+"""Enqueueing on demand: on its own (commit, then push), or inside the caller's transaction.
+
+run = await enqueuer.enqueue(jobs.PING, jobs.PingArgs())
+
+async with sessions.begin() as session:          # visible only if this commits
+    session.add(refund)
+    await enqueuer.enqueue(jobs.PROCESS_REFUND, jobs.RefundArgs(refund_id=refund.id), session=session)
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.core.errors import BadInput
+from shared.core.jobspec import JobArgs, JobSpec
+from shared.db import ledger
+from shared.db.engine import Database
+from shared.ports import Message, Transport
+
+A = TypeVar("A", bound=JobArgs)
+log = structlog.get_logger(__name__)
+
+#: A push slower than this is the relay's to make (rule 35).
+PUSH_TIMEOUT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A run's id; `existing` where its key had been used before (rule 36)."""
+
+    run_id: UUID
+    existing: bool = False
+
+
+class Enqueuer:
+    """Commits runs to the ledger and wakes a worker. One per process; safe to share between tasks."""
+
+    def __init__(self, database: Database, transport: Transport) -> None:
+        self._database = database
+        self._transport = transport
+        self._pushes: set[asyncio.Task[None]] = set()
+
+    async def enqueue(
+        self,
+        job: JobSpec[A],
+        args: A,
+        *,
+        run_at: datetime | None = None,
+        key: str | None = None,
+        schedule_id: str | None = None,
+        session: AsyncSession | None = None,
+    ) -> Enqueued:
+        """Enqueues one run, due at `run_at` (now, if not given). With `session` it is part of that transaction.
+
+        `key` defaults to what the job derives from its arguments; one that exists returns the run that has it, in
+        whatever state. Raises BadInput for a `run_at` without time zone.
+        """
+        many = await self.enqueue_many(
+            job, [args], run_ats=[run_at], keys=[key], schedule_id=schedule_id, session=session
+        )
+        return many[0]
+
+    async def enqueue_many(
+        self,
+        job: JobSpec[A],
+        args: Sequence[A],
+        *,
+        run_ats: Sequence[datetime | None] | None = None,
+        keys: Sequence[str | None] | None = None,
+        schedule_id: str | None = None,
+        session: AsyncSession | None = None,
+    ) -> list[Enqueued]:
+        """Enqueues runs of one job in one statement; answers in the order of `args`."""
+        if not args:
+            return []
+        if any(at is not None and at.tzinfo is None for at in run_ats or ()):
+            raise BadInput("run_at: needs a time zone, as in 2030-01-31T08:00:00Z")
+        given = keys if keys is not None else [None] * len(args)
+        names = [job.key(a) if key is None and job.key else key for key, a in zip(given, args, strict=True)]
+        encoded = [job.encode(a) for a in args]
+        if session is not None:
+            rows = await ledger.enqueue(
+                session, job, encoded, keys=names, run_ats=run_ats, schedule_id=schedule_id
+            )
+            answers = await _existing(session, job, rows)
+            self._push_after_commit(session, job, rows)
+            return answers
+        async with self._database.begin() as connection:
+            rows = await ledger.enqueue(
+                connection, job, encoded, keys=names, run_ats=run_ats, schedule_id=schedule_id
+            )
+            answers = await _existing(connection, job, rows)
+        await self._push(job, rows)
+        return answers
+
+    async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
+        """Wakes a worker for runs already committed. A push that fails is no error: the relay has them (rule 35)."""
+        if not messages:
+            return
+        try:
+            async with asyncio.timeout(PUSH_TIMEOUT_S):
+                await self._transport.push(queue, messages)
+        except Exception as error:
+            log.info("push_left_to_relay", queue=queue, runs=len(messages), error=type(error).__name__)
+
+    async def close(self) -> None:
+        """Waits for pushes that are under way."""
+        await asyncio.gather(*self._pushes)
+
+    async def _push(self, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> None:
+        messages = [Message(row.id, 1, job.priority) for row in rows if row.id is not None and row.due]
+        await self.push_now(job.queue, messages)
+
+    def _push_after_commit(
+        self, session: AsyncSession, job: JobSpec[A], rows: Sequence[ledger.Inserted]
+    ) -> None:
+        # If this transaction is rolled back and the session lives on, a later commit pushes ids that do not exist:
+        # the claim refuses them, at the price of one message.
+        def push(_: object) -> None:
+            task = asyncio.get_running_loop().create_task(self._push(job, rows))
+            self._pushes.add(task)
+            task.add_done_callback(self._pushes.discard)
+
+        event.listen(session.sync_session, "after_commit", push, once=True)
+
+
+async def _existing(db: ledger.Executor, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:
+    """Fills in the runs whose keys existed. One enqueued under the same key a moment ago by somebody else is visible
+    now: the conflict made this transaction wait for it."""
+    missing = [row.key for row in rows if row.id is None]
+    found: dict[str, UUID] = {}
+    if missing:
+        sql = text("SELECT key, id FROM job_runs WHERE job = :job AND key = ANY (CAST(:keys AS text[]))")
+        found = {row.key: row.id for row in await db.execute(sql, {"job": job.name, "keys": missing})}
+    return [
+        Enqueued(row.id) if row.id is not None else Enqueued(found[str(row.key)], existing=True)
+        for row in rows
+    ]

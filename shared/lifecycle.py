@@ -1,0 +1,83 @@
+"""One life-cycle for every background component, and one supervisor for them."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+RESTART_FIRST_S = 0.2
+RESTART_CAP_S = 5.0
+
+
+class Component:
+    """Something that lives as long as its process (or its term): `start` before, `run` during, `stop` after.
+
+    `run` may return when there is nothing left to do; one that raises is logged and run again with backoff. `stop` is
+    called once, in reverse order of starting; after it, `run` is cancelled if it has not returned.
+    """
+
+    name = "component"
+
+    async def start(self) -> None:
+        """Gets ready; an error here keeps the process from starting."""
+
+    async def run(self) -> None:
+        """Works until stopped."""
+
+    async def stop(self) -> None:
+        """Ends the work within the component's own grace."""
+
+
+async def supervise(components: Sequence[Component], stop: asyncio.Event) -> None:
+    """Starts the components in order, runs them side by side until `stop` is set, stops them in reverse order."""
+    started: list[tuple[Component, asyncio.Task[None]]] = []
+    try:
+        for component in components:
+            await component.start()
+            task = asyncio.create_task(_keep_running(component), name=component.name)
+            started.append((component, task))
+        await stop.wait()
+    finally:
+        for component, task in reversed(started):
+            try:
+                await component.stop()
+            except Exception:
+                log.exception("component_stop_failed", component=component.name)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _keep_running(component: Component) -> None:
+    delay = RESTART_FIRST_S
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            return await component.run()
+        except Exception as error:
+            log.warning(
+                "component_failed",
+                component=component.name,
+                error=f"{type(error).__name__}: {error}",
+                retry_in_s=delay,
+            )
+        if asyncio.get_running_loop().time() - began > RESTART_CAP_S * 2:
+            delay = RESTART_FIRST_S
+        await asyncio.sleep(delay)
+        delay = min(RESTART_CAP_S, delay * 2)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGINT and SIGTERM set `stop`."""
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handle, number)

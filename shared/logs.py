@@ -1,0 +1,98 @@
+"""Structured logs: one JSON object a line (or a readable line on a console), a stable event name, ids to join on.
+
+Secrets and addresses are masked in every value. With LOG_DIR, the same lines also go to `<process>.log` there.
+"""
+
+import logging
+import logging.handlers
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from shared.core.mask import mask
+from shared.settings import Settings
+
+MAX_FILE_BYTES = 20_000_000
+KEPT_FILES = 5
+
+
+def configure(settings: Settings, process: str) -> None:
+    """Sets up logging for this process. `process` is its name, such as `scheduler` or `worker`."""
+    shared_processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _mask_values,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared_processors,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    root = logging.getLogger()
+    root.handlers = [_with(formatter, logging.StreamHandler(sys.stderr))]
+    if settings.log_dir:
+        root.handlers += _file_handlers(settings, process, formatter)
+    root.setLevel(settings.log_level)
+    # What a library says in passing is not news: our own events say it with ids.
+    for name in ("apscheduler", "arq", "httpx", "httpcore", "uvicorn.error", "stripe", "alembic"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared_processors,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    if settings.sentry_dsn is not None:
+        _start_sentry(settings, process)
+
+
+def _file_handlers(settings: Settings, process: str, formatter: logging.Formatter) -> list[logging.Handler]:
+    try:
+        Path(settings.log_dir).mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            Path(settings.log_dir) / f"{process}.log", maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES
+        )
+    except OSError as error:
+        # A read-only container must still run: standard error has every line.
+        logging.getLogger(__name__).warning("log_dir_unusable: %s", error)
+        return []
+    return [_with(formatter, handler)]
+
+
+def _with(formatter: logging.Formatter, handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _mask_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = mask(value)
+        elif isinstance(value, BaseException):
+            event[key] = mask(f"{type(value).__name__}: {value}")
+    return event
+
+
+def _start_sentry(settings: Settings, process: str) -> None:
+    import sentry_sdk  # noqa: PLC0415  # an optional extra
+
+    assert settings.sentry_dsn is not None
+    sentry_sdk.init(
+        dsn=settings.sentry_dsn.get_secret_value(), environment=settings.environment, send_default_pii=False
+    )
+    sentry_sdk.set_tag("process", process)

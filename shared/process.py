@@ -1,0 +1,40 @@
+"""How every process begins and ends."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from shared import logs
+from shared.core.errors import ConfigError
+from shared.settings import Settings, load
+
+S = TypeVar("S", bound=Settings)
+EX_CONFIG = 2
+
+
+def process_name() -> str:
+    """Unique among live processes, and readable: host:pid."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) -> None:
+    """Reads settings, sets up logs, runs `main`. A configuration error is one line on standard error, status 2."""
+    try:
+        settings = load(kind)
+        logs.configure(settings, name)
+        asyncio.run(_main(name, settings, main))
+    except ConfigError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # for whoever started it, log format or not
+        raise SystemExit(EX_CONFIG) from None
+
+
+async def _main(name: str, settings: S, main: Callable[[S], Awaitable[None]]) -> None:
+    log = structlog.get_logger(name)
+    log.info("process_started", name=process_name())
+    await main(settings)
+    log.info("process_stopped", name=process_name())

@@ -1,0 +1,42 @@
+"""Redis connections with every time-out set (rule 15)."""
+
+import socket
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+CONNECT_TIMEOUT_S = 2.0
+#: Longer than any blocking wait (`Transport.wait`), shorter than a lease.
+COMMAND_TIMEOUT_S = 5.0
+
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+
+
+def connect(
+    url: str, *, client_name: str, max_connections: int = 20, command_timeout_s: float = COMMAND_TIMEOUT_S
+) -> Redis:
+    """A client of its own pool; connects when first used. The URL is parsed by redis-py, credentials decoded."""
+    tcp: dict[str, Any] = (
+        {}
+        if url.startswith("unix://")
+        else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+    )
+    client: Redis = Redis.from_url(
+        url,
+        client_name=client_name,
+        max_connections=max_connections,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=command_timeout_s,
+        health_check_interval=15,
+        # One reconnect for a connection that the server closed meanwhile; a real outage is the caller's to wait out.
+        retry=Retry(NoBackoff(), 1),
+        retry_on_timeout=False,
+        **tcp,
+    )
+    return client

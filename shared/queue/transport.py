@@ -1,0 +1,108 @@
+"""The transport on Redis: bare ids in sorted sets, a handful of Lua scripts, nothing that needs an expiry.
+
+A message is the text `run id:attempt`. Its score is the run's priority, never a time (rule 3): among equals the ids
+decide, and they sort by age. A worker that takes messages moves them aside in the same script; if it dies before the
+ledger has answered, the sweeper moves them back.
+"""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from importlib.resources import files
+from itertools import islice
+from typing import Any, cast
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from shared.ports import Message
+from shared.queue import keys
+
+#: Redis's Lua cannot unpack much more than this at once.
+CHUNK = 1000
+FRONT = 1
+
+
+class RedisTransport:
+    """See `shared.ports.Transport`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._push = self._script("push")
+        self._take = self._script("take")
+        self._return = self._script("return_stale")
+
+    def _script(self, name: str):  # type: ignore[no-untyped-def]  # redis-py's Script has no public type
+        return self._redis.register_script((files("shared.queue") / "lua" / f"{name}.lua").read_text())
+
+    async def push(self, queue: str, messages: Sequence[Message]) -> None:
+        for chunk in _chunks(messages):
+            args = [part for m in chunk for part in (m.priority, _encode(m))]
+            await self._push(keys=[keys.queue(queue), keys.wake(queue)], args=args)
+
+    async def take(self, queue: str, most: int) -> list[Message]:
+        names = [keys.queue(queue), keys.taken(queue), keys.wake(queue)]
+        raw: list[bytes] = await self._take(keys=names, args=[min(most, CHUNK)])
+        messages, unreadable = [], []
+        for member in raw:
+            message = _decode(member)
+            if message is None:
+                unreadable.append(member)
+            else:
+                messages.append(message)
+        if unreadable:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.rpush(keys.PARKED, *unreadable)
+                pipe.zrem(keys.taken(queue), *unreadable)
+                await pipe.execute()
+        return messages
+
+    async def acknowledge(self, queue: str, messages: Iterable[Message]) -> None:
+        for chunk in _chunks(messages):
+            await self._redis.zrem(keys.taken(queue), *map(_encode, chunk))
+
+    async def give_back(self, queue: str, messages: Iterable[Message]) -> None:
+        for chunk in _chunks(messages):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zadd(keys.queue(queue), {_encode(m): FRONT for m in chunk}, nx=True)
+                pipe.zrem(keys.taken(queue), *map(_encode, chunk))
+                await pipe.execute()
+
+    async def return_stale(self, queue: str, older_than_s: float) -> int:
+        names = [keys.queue(queue), keys.taken(queue), keys.wake(queue)]
+        return int(await self._return(keys=names, args=[older_than_s, CHUNK]))
+
+    async def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
+        lost: list[Message] = []
+        for chunk in _chunks(messages):
+            members = [_encode(m) for m in chunk]
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zmscore(keys.queue(queue), members)
+                pipe.zmscore(keys.taken(queue), members)
+                waiting, taken = await pipe.execute()
+            lost += [m for m, a, b in zip(chunk, waiting, taken, strict=True) if a is None and b is None]
+        return lost
+
+    async def depth(self, queue: str) -> int:
+        return int(await self._redis.zcard(keys.queue(queue)))
+
+    async def wait(self, queues: Sequence[str], timeout_s: float) -> str | None:
+        names = {keys.wake(queue): queue for queue in queues}
+        answer: Any = await cast(Awaitable[Any], self._redis.blpop(list(names), timeout=cast(int, timeout_s)))
+        return None if answer is None else names[answer[0].decode()]
+
+
+def _encode(message: Message) -> str:
+    return f"{message.run_id}:{message.attempt}"
+
+
+def _decode(member: bytes) -> Message | None:
+    try:
+        run_id, attempt = member.decode("ascii").split(":")
+        return Message(UUID(run_id), int(attempt))
+    except ValueError:
+        return None
+
+
+def _chunks(messages: Iterable[Message]) -> Iterable[list[Message]]:
+    rest = iter(messages)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk

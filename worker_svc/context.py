@@ -1,0 +1,59 @@
+"""What a handler gets: its run, its lease, its dependencies. Ports, never adapters."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.stdlib import BoundLogger
+
+from shared.core.errors import Fenced
+from shared.core.outcomes import Cancel, Done, Outcome, Recorded
+from shared.db import ledger
+from shared.db.engine import Database
+from shared.db.ledger import ClaimedRun, Finished
+from shared.enqueue import Enqueuer
+from shared.ports import Clock, Mailer, RateLimiter, RefundGateway, Renderer
+from worker_svc.decisions import decide_for
+from worker_svc.lease import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each per process, opened at start-up, closed in reverse order."""
+
+    database: Database
+    enqueuer: Enqueuer
+    gateway: RefundGateway
+    mailer: Mailer
+    renderer: Renderer
+    limiter: RateLimiter
+    clock: Clock
+    sender: tuple[str, str]  # address and name
+    stages: str
+    stripe_rate_per_s: int
+    retention: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """One attempt at one run."""
+
+    run: ClaimedRun
+    lease: Lease
+    services: Services
+    log: BoundLogger
+
+    async def complete(self, session: AsyncSession, outcome: Done | Cancel) -> Recorded:
+        """Ends the run in the caller's transaction: its writes and the run's end commit together, or not at all.
+
+        Return what this returns. Raises Fenced where another attempt owns the run: the transaction must roll back.
+        """
+        decision = decide_for(self.run, outcome)
+        if not await ledger.finish(session, [Finished(self.run.id, self.run.attempt, decision)]):
+            raise Fenced(f"run {self.run.id} attempt {self.run.attempt} was lost")
+        return Recorded()
+
+
+Handler = Callable[[JobContext, Any], Awaitable[Outcome]]
