@@ -126,7 +126,9 @@ def test_a_killed_postgres_leaves_no_shared_memory_after_stop(place: Path) -> No
 
 
 def segments() -> list[str]:
-    return [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    """Ids of System V shared memory, without what is only there until its last user leaves (key 0)."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return [identifier for key, identifier, *_ in map(str.split, lines) if key != "0"]
 
 
 def test_a_server_that_fails_to_start_does_no_harm_to_the_one_that_has_its_data(place: Path) -> None:
@@ -301,6 +303,18 @@ def test_programs_come_from_the_installed_packages_and_not_from_path(
     with EmbeddedValkey(place / "b"), EmbeddedPostgres(place / "a") as postgres:
         monkeypatch.delenv("PGOPTIONS")
         assert execute(postgres.url, "SHOW server_version_num")[0][0].startswith("18")
+
+
+def test_a_server_sees_nothing_of_our_environment(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "hunter2")
+
+    with EmbeddedPostgres(place / "data") as server:
+        execute(server.url, "CREATE TABLE seen (line text)")
+        execute(server.url, "COPY seen FROM PROGRAM 'env'")
+        lines = [line for (line,) in execute(server.url, "SELECT line FROM seen")]
+
+    assert "TZ=UTC" in lines
+    assert not [line for line in lines if "hunter2" in line]
 
 
 def test_a_private_server_can_be_lost_without_the_shared_one_noticing(
