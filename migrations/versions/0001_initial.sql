@@ -203,9 +203,11 @@ CREATE TABLE refunds (
   submitted_at timestamptz,
   succeeded_at timestamptz,                  -- set once, kept: one that succeeded and then fails is for a person (rule 29)
   reconciled_at timestamptz,
+  request_key text,                          -- the caller's Idempotency-Key: a repeated request finds this refund
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE UNIQUE INDEX refunds_request ON refunds (request_key) WHERE request_key IS NOT NULL;
 CREATE INDEX refunds_waiting ON refunds (created_at) WHERE status IN ('pending', 'processing');
 CREATE INDEX refunds_settling ON refunds (reconciled_at) WHERE status IN ('submitted', 'succeeded');
 CREATE INDEX refunds_review ON refunds (updated_at) WHERE status = 'needs_review';
