@@ -57,6 +57,7 @@ PROCESS_REFUND: Final = JobSpec(
     Queue.REFUNDS,
     "Pays one refund through Stripe, once.",
     timeout=timedelta(minutes=2),
+    cancellable=False,
 )
 RECONCILE_REFUNDS: Final = JobSpec(
     "reconcile_refunds",
@@ -72,6 +73,7 @@ SEND_PAYMENT_REMINDER_EMAILS: Final = JobSpec(
     Queue.PAYMENT_REMINDERS,
     "Sends the payment reminders that are owed.",
     timeout=timedelta(minutes=30),
+    cancellable=False,
 )
 SEND_REMINDER: Final = JobSpec(
     "send_reminder",
@@ -80,6 +82,7 @@ SEND_REMINDER: Final = JobSpec(
     "Sends one customer one e-mail about their open invoices.",
     overlap=Overlap.ALLOW,
     priority=3,
+    cancellable=False,
 )
 CONFIRM_REMINDERS: Final = JobSpec(
     "confirm_reminders",

@@ -52,6 +52,8 @@ class JobSpec(Generic[A]):
     overlap: Overlap = Overlap.SKIP
     priority: int = 5
     key: Callable[[A], str] | None = None
+    #: False: the handler heeds `lease.cancel_requested` itself, since stopping it half-way would leave money or mail unclear.
+    cancellable: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 9:

@@ -4,7 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Engine, Row, create_engine, text
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -17,6 +28,21 @@ from shared.db.migrate import refuse_older
 from shared.db.urls import for_asyncpg, for_psycopg2
 
 CONNECT_TIMEOUT_S = 5.0
+
+#: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
+_DATABASE_ERRORS = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database could not be reached or could not serve (try again), rather than refuse the data."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return True
+    # A plain StatementError wraps what the driver could not encode; DBAPIError is its subclass.
+    if isinstance(error, (DataError, IntegrityError, ProgrammingError)) or type(error) is StatementError:
+        return False
+    return isinstance(error, _DATABASE_ERRORS)
 
 
 def session_settings(bound_s: float) -> dict[str, str]:

@@ -37,6 +37,7 @@ class ClaimedRun:
     cancel_requested: bool
     schedule_id: str | None
     due_at: datetime | None
+    overlap: str
     enqueued_at: datetime
     started_at: datetime
 
@@ -177,6 +178,18 @@ async def mark_queued(db: Executor, messages: Sequence[Message]) -> int:
         attempts=[m.attempt for m in messages],
     )
     return len(rows)
+
+
+async def unqueue(db: Executor, messages: Sequence[Message], *, delay_s: float) -> None:
+    """Puts queued runs back to pending, unclaimed, due in `delay_s` seconds."""
+    await db.execute(
+        statement("unqueue"),
+        {
+            "ids": [m.run_id for m in messages],
+            "attempts": [m.attempt for m in messages],
+            "delay_s": delay_s,
+        },
+    )
 
 
 async def pick_lost(db: Executor, *, most: int) -> list[LostRun]:

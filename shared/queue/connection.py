@@ -18,25 +18,28 @@ _KEEPALIVE = {
 }
 
 
+def redis_options(
+    url: str, *, max_connections: int = 20, command_timeout_s: float = COMMAND_TIMEOUT_S
+) -> dict[str, Any]:
+    """redis-py's options for `url`, whichever class makes the client."""
+    options: dict[str, Any] = {
+        "max_connections": max_connections,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": command_timeout_s,
+        "health_check_interval": 15,
+        # One reconnect for a connection that the server closed meanwhile; a real outage is the caller's to wait out.
+        "retry": Retry(NoBackoff(), 1),
+        "retry_on_timeout": False,
+    }
+    if not url.startswith("unix://"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+    return options
+
+
 def connect(
     url: str, *, client_name: str, max_connections: int = 20, command_timeout_s: float = COMMAND_TIMEOUT_S
 ) -> Redis:
     """A client of its own pool; connects when first used. The URL is parsed by redis-py, credentials decoded."""
-    tcp: dict[str, Any] = (
-        {}
-        if url.startswith("unix://")
-        else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
-    )
-    client: Redis = Redis.from_url(
-        url,
-        client_name=client_name,
-        max_connections=max_connections,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=command_timeout_s,
-        health_check_interval=15,
-        # One reconnect for a connection that the server closed meanwhile; a real outage is the caller's to wait out.
-        retry=Retry(NoBackoff(), 1),
-        retry_on_timeout=False,
-        **tcp,
-    )
+    options = redis_options(url, max_connections=max_connections, command_timeout_s=command_timeout_s)
+    client: Redis = Redis.from_url(url, client_name=client_name, **options)
     return client

@@ -23,5 +23,5 @@ SET state = 'running', attempt = r.attempt + 1, worker = :worker, started_at = n
     lease_until = now() + make_interval(secs => :lease_s)
 FROM candidate c
 WHERE r.id = c.id AND r.id = ANY (CAST(:ids AS uuid[])) AND NOT c.paused
-RETURNING r.id, r.job, r.queue, r.args, r.attempt, r.max_attempts, r.losses, r.cancel_requested, r.schedule_id, r.due_at,
+RETURNING r.id, r.job, r.queue, r.args, r.attempt, r.max_attempts, r.losses, r.cancel_requested, r.schedule_id, r.due_at, r.overlap,
   r.enqueued_at, r.started_at

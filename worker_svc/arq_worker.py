@@ -1,0 +1,146 @@
+"""arq, as the transport's worker: its main loop, its task bookkeeping, its concurrency limit. Nothing else of it.
+
+arq's own queue protocol (payloads, in-progress keys, results, retries) is replaced in three methods, because it forgets:
+the ledger keeps all of that. Nothing is written to Redis under arq's names.
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from shared.core.backoff import RetryPolicy, backoff_s
+from shared.health import Readiness
+from shared.lifecycle import Component
+from shared.queue import keys
+from shared.queue.connection import redis_options
+from worker_svc import metrics
+from worker_svc.attempts import Attempt
+from worker_svc.funnel import Funnel
+from worker_svc.intake import DatabaseAway, Intake
+
+log = structlog.get_logger(__name__)
+
+#: How long an idle worker waits for a push before it looks by itself.
+BACKSTOP_S = 2.0
+#: How long a stopping worker waits for the answer to a claim.
+SETTLE_S = 3.0
+_OUTAGE = RetryPolicy(base_s=0.1, cap_s=2.0)
+
+
+def arq_pool(url: str, *, client_name: str) -> ArqRedis:
+    """A pool of arq's type, with our time-outs: one for each arq worker, since it closes its own."""
+    pool: ArqRedis = ArqRedis.from_url(url, client_name=client_name, **redis_options(url))
+    return pool
+
+
+async def _unused(ctx: dict[Any, Any]) -> None:
+    """arq wants a function; runs go through the funnel."""
+
+
+class QueueWorker(Worker):
+    """One arq worker for one queue. `run_job` takes attempts; claims come through the intake."""
+
+    def __init__(self, intake: Intake, funnel: Funnel, pool: ArqRedis, *, max_jobs: int) -> None:
+        super().__init__(
+            [func(_unused, name="run")],
+            queue_name=keys.queue(intake.queue),
+            redis_pool=pool,
+            handle_signals=False,
+            max_jobs=max_jobs,
+            poll_delay=0,
+            keep_result=0,
+            log_results=False,
+        )
+        self._intake = intake
+        self._funnel = funnel
+        self._slot_freed = asyncio.Event()
+        self._claiming: asyncio.Task[bool] | None = None
+
+    async def _poll_iteration(self) -> None:
+        free = self.max_jobs - len(self.tasks)
+        if free <= 0:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+            return
+        # Shielded: what a stopping worker has claimed already, it runs.
+        self._claiming = asyncio.create_task(self._claim_and_start(free))
+        if not await asyncio.shield(self._claiming):
+            await self._intake.wait(BACKSTOP_S)
+
+    async def _claim_and_start(self, free: int) -> bool:
+        attempts, more = await self._intake.claim(free)
+        for attempt in attempts:
+            self._start(attempt)
+        return more
+
+    async def settle(self) -> None:
+        """Waits for a claim that is under way; its errors were the main loop's to see."""
+        if self._claiming is not None:
+            await asyncio.wait({self._claiming}, timeout=SETTLE_S)
+
+    def _start(self, attempt: Attempt) -> None:
+        task = self._funnel.start(attempt)
+        name = task.get_name()
+        self.tasks[name] = task
+        metrics.ACTIVE.labels(self._intake.queue).set(len(self.tasks))
+        task.add_done_callback(lambda _: self._done(name))
+
+    def _done(self, name: str) -> None:
+        self.tasks.pop(name, None)
+        self.jobs_complete += 1
+        metrics.ACTIVE.labels(self._intake.queue).set(len(self.tasks))
+        self._slot_freed.set()
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        raise AssertionError("runs are claimed from the ledger, never from arq's queue")
+
+    async def heart_beat(self) -> None:
+        """arq's health key is one per queue and deleted by whoever stops first: processes have keys of their own."""
+
+
+class QueueLoop(Component):
+    """Keeps one queue's worker going, outages of Redis and PostgreSQL included. `stop` ends claiming, nothing else."""
+
+    def __init__(self, worker: QueueWorker, queue: str, readiness: Readiness, pool: ArqRedis) -> None:
+        self.name = f"queue:{queue}"
+        self._worker = worker
+        self._queue = queue
+        self._readiness = readiness
+        self._pool = pool
+        self._main: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            began = asyncio.get_running_loop().time()
+            self._main = asyncio.create_task(self._until_it_fails(), name=self.name)
+            try:
+                await self._main
+            except asyncio.CancelledError:
+                self._main.cancel()
+                raise
+            failures = 1 if asyncio.get_running_loop().time() - began > 5 else failures + 1
+            await asyncio.sleep(backoff_s(_OUTAGE, failures, lambda: 0.5))
+
+    async def stop(self) -> None:
+        """No more claims. Running attempts go on: the drain deals with them."""
+        if self._main is not None:
+            self._main.cancel()
+        await self._worker.settle()
+
+    async def close(self) -> None:
+        await self._pool.close(close_connection_pool=True)
+
+    async def _until_it_fails(self) -> None:
+        try:
+            await self._pool.ping()
+            self._readiness.ok("redis")
+            await self._worker.main()
+        except DatabaseAway as error:
+            log.warning("claims_wait_for_database", queue=self._queue, error=str(error))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._readiness.failed("redis", type(error).__name__)
