@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test lint types contracts check lock clean help
+.PHONY: venv demo up test lint lock clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ lint: venv ## ruff, types, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+check-clean: ## fail if the tests left processes of this checkout behind
+	@left=$$(ps -eo pid,args | grep -F "$(CURDIR)/.venv" | grep -v grep || true); \
+	  if [ -n "$$left" ]; then echo "left behind:"; echo "$$left"; exit 1; fi
 
 lock: venv ## write the locks anew
 	.venv/bin/python -m pip install --quiet uv
