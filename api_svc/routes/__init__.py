@@ -1,0 +1,1 @@
+"""`/v1`: what applications call, behind a bearer token."""
