@@ -110,9 +110,13 @@ async def _insert(session: AsyncSession, new: NewRefund, key: str | None) -> UUI
         "currency": new.currency.lower(),
         "request_key": key,
     }
-    sql = insert(Refund).values(values).returning(Refund.id)
-    once = sql.on_conflict_do_nothing(
-        index_elements=[Refund.request_key], index_where=Refund.request_key.is_not(None)
+    once = (
+        insert(Refund)
+        .values(values)
+        .on_conflict_do_nothing(
+            index_elements=[Refund.request_key], index_where=Refund.request_key.is_not(None)
+        )
+        .returning(Refund.id)
     )
     return (await session.scalars(once)).one_or_none()
 

@@ -20,22 +20,22 @@ from shared.jobs import APPLY_BREVO_EVENT
 
 
 class BrevoEvent(BaseModel):
-    """`ts_event` and `ts` are seconds since 1970; older kinds of events have `date` alone."""
+    """What tells events apart. Only `event` has to be there: an event is not lost over the form of a date."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     event: Annotated[str, Field(min_length=1, max_length=255)]
-    email: str = ""
-    message_id: str = Field(default="", alias="message-id")
-    ts_event: int | None = None
-    ts: int | None = None
-    date: str = ""
+    email: JsonValue = None
+    message_id: JsonValue = Field(default=None, alias="message-id")
+    ts_event: JsonValue = None
+    ts: JsonValue = None
+    date: JsonValue = None
 
 
 def event_id(event: BrevoEvent) -> str:
-    """Brevo's events have no id: the same message, event, address and second are the same event."""
-    at = next((str(each) for each in (event.ts_event, event.ts) if each is not None), event.date)
-    told = json.dumps([event.message_id, event.event, event.email.lower(), at])
+    """Brevo's events have no id: the same message, event, address and time are the same event."""
+    at = next((each for each in (event.ts_event, event.ts) if each is not None), event.date)
+    told = json.dumps([event.message_id, event.event, event.email, at])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
