@@ -31,6 +31,9 @@ lint: venv ## ruff, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+rules: venv ## write docs/rules-and-tests.md anew
+	.venv/bin/python docs/rules_table.py
+
 check-clean: ## fail if the tests left processes of this checkout behind
 	@left=$$(ps -eo pid,args | grep -F "$(CURDIR)/.venv" | grep -v grep || true); \
 	  if [ -n "$$left" ]; then echo "left behind:"; echo "$$left"; exit 1; fi
