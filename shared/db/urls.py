@@ -27,7 +27,7 @@ def parse_database_url(raw: str) -> URL:
     """The URL with the plain `postgresql` scheme. Raises ValueError with the fix."""
     try:
         url = make_url(raw)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise ValueError(
             "is not a URL; it looks like postgresql://user:password@host:5432/database"
         ) from None

@@ -1,0 +1,96 @@
+"""One URL, three spellings, two drivers."""
+
+import ssl
+from typing import Any
+
+import pytest
+
+from shared.db.urls import for_asyncpg, for_psycopg2, parse_database_url
+
+SPELLINGS = ["postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg2"]
+REST = "://u:p%40ss@h:5433/d"
+
+
+@pytest.mark.parametrize("scheme", SPELLINGS)
+def test_every_spelling_becomes_the_url_of_each_driver(scheme: str) -> None:
+    asynchronous, synchronous = for_asyncpg(scheme + REST), for_psycopg2(scheme + REST)
+
+    assert asynchronous.url.render_as_string(hide_password=False) == "postgresql+asyncpg" + REST
+    assert synchronous.url.render_as_string(hide_password=False) == "postgresql+psycopg2" + REST
+    assert asynchronous.url.password == "p@ss"
+
+
+@pytest.mark.parametrize(
+    ("query", "connect_args"),
+    [
+        ("sslmode=disable", {"ssl": False}),
+        ("sslmode=require", {"ssl": "require"}),
+        ("ssl=prefer", {"ssl": "prefer"}),
+        ("application_name=me", {"server_settings": {"application_name": "me"}}),
+        (
+            "options=-c%20search_path%3Da%20-cjit%3Doff",
+            {"server_settings": {"search_path": "a", "jit": "off"}},
+        ),
+        ("connect_timeout=7", {"timeout": 7.0}),
+        ("keepalives=1&keepalives_idle=5&tcp_user_timeout=9&target_session_attrs=any&gssencmode=disable", {}),
+        ("sslmode=disable&sslmode=require", {"ssl": "require"}),
+        ("", {}),
+    ],
+)
+def test_what_asyncpg_does_not_know_in_a_url_becomes_an_argument(
+    query: str, connect_args: dict[str, Any]
+) -> None:
+    driver = for_asyncpg(f"postgresql://h/d?{query}")
+
+    assert driver.connect_args == connect_args
+    assert dict(driver.url.query) == {}
+
+
+def test_what_asyncpg_knows_itself_stays_in_the_url() -> None:
+    driver = for_asyncpg("postgresql://h/d?prepared_statement_cache_size=0&sslmode=disable")
+
+    assert dict(driver.url.query) == {"prepared_statement_cache_size": "0"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "verifies", "checks_host"),
+    [("require", False, False), ("verify-ca", True, False), ("verify-full", True, True)],
+)
+def test_certificates_become_a_context_as_strict_as_the_mode(
+    mode: str, verifies: bool, checks_host: bool
+) -> None:
+    root = ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().openssl_cafile
+
+    context = for_asyncpg(f"postgresql://h/d?sslmode={mode}&sslrootcert={root}").connect_args["ssl"]
+
+    assert (context.verify_mode is ssl.CERT_REQUIRED) is verifies
+    assert context.check_hostname is checks_host
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("ssl=require", {"sslmode": "require"}),
+        ("sslmode=verify-full&application_name=me", {"sslmode": "verify-full", "application_name": "me"}),
+        ("prepared_statement_cache_size=0&statement_cache_size=0", {}),
+    ],
+)
+def test_psycopg2_gets_the_parameters_as_libpq_spells_them(query: str, kept: dict[str, str]) -> None:
+    assert dict(for_psycopg2(f"postgresql+asyncpg://h/d?{query}").url.query) == kept
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ("", "is not a URL; it looks like postgresql://"),
+        ("localhost:5432/d", "is not a URL"),
+        ("mysql://h/d", "has the scheme 'mysql'; use postgresql://"),
+        ("postgresql+psycopg://h/d", "has the scheme 'postgresql\\+psycopg'"),
+        ("postgresql://h", "names no database"),
+        ("postgresql://h:port/d", "is not a URL"),
+        ("postgresql://h/d?sslmode=on", "has sslmode='on'; it is one of disable, "),
+    ],
+)
+def test_what_is_no_url_is_refused_with_the_fix(raw: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_database_url(raw)
