@@ -118,25 +118,32 @@ CREATE TABLE schedule_removals (
   actor text NOT NULL,
   removed_at timestamptz NOT NULL DEFAULT now()
 );
+-- Ids whose definition an operator wants back; the leader, who alone writes those, serves and deletes the request.
+CREATE TABLE schedule_resets (
+  id text PRIMARY KEY,
+  actor text NOT NULL,
+  requested_at timestamptz NOT NULL DEFAULT now()
+);
 
 CREATE FUNCTION cuebx_schedule_id() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    INSERT INTO schedule_ids (id, store) VALUES (NEW.id, TG_TABLE_NAME);
+    INSERT INTO schedule_ids (id, store) VALUES (NEW.id, NEW.store);
     RETURN NEW;
   END IF;
   DELETE FROM schedule_ids WHERE id = OLD.id;
   RETURN OLD;
 END $$;
 
--- APScheduler's columns (id, next_run_time, job_state), then ours: its Job has slots, so policy lives beside it.
-CREATE TABLE scheduler_refunds_jobs (
-  id varchar(191) PRIMARY KEY,
+-- One table per store, all of them partitions of one: a statement on `schedules` serves them all. APScheduler's columns
+-- come first (id, next_run_time, job_state), then ours: its Job has slots, so policy lives beside it.
+CREATE TABLE schedules (
+  id varchar(191) NOT NULL,
+  store text NOT NULL,
   next_run_time double precision,        -- seconds since 1970 UTC; NULL: paused, broken or finished
   job_state jsonb NOT NULL,
-  generation bigint NOT NULL DEFAULT nextval('schedule_generations'),
-  -- the definition: NULL version for schedules made by people, else the version that code gave it
-  version integer,
+  generation bigint NOT NULL DEFAULT nextval('schedule_generations'),  -- a new one for each definition (rule 18)
+  version integer,                       -- NULL: made by people; else the version that code gave the definition
   settings_hash text,                    -- what the settings made of a code-defined schedule
   edited_by text,                        -- an operator's edit outlives terms (rule 17)
   misfire_grace_s double precision,      -- NULL: none, late is better than never
@@ -147,19 +154,16 @@ CREATE TABLE scheduler_refunds_jobs (
   broken_due double precision,           -- the due time that a broken row keeps
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),
-  CHECK (NOT catch_up OR overlap IS NULL OR overlap = 'queue')
-);
-CREATE TABLE scheduler_payment_reminders_jobs (LIKE scheduler_refunds_jobs INCLUDING ALL);
-CREATE TABLE scheduler_maintenance_jobs (LIKE scheduler_refunds_jobs INCLUDING ALL);
-CREATE INDEX scheduler_refunds_jobs_due ON scheduler_refunds_jobs (next_run_time) WHERE next_run_time IS NOT NULL;
-CREATE INDEX scheduler_payment_reminders_jobs_due ON scheduler_payment_reminders_jobs (next_run_time) WHERE next_run_time IS NOT NULL;
-CREATE INDEX scheduler_maintenance_jobs_due ON scheduler_maintenance_jobs (next_run_time) WHERE next_run_time IS NOT NULL;
-CREATE TRIGGER scheduler_refunds_jobs_id BEFORE INSERT OR DELETE ON scheduler_refunds_jobs
-  FOR EACH ROW EXECUTE FUNCTION cuebx_schedule_id();
-CREATE TRIGGER scheduler_payment_reminders_jobs_id BEFORE INSERT OR DELETE ON scheduler_payment_reminders_jobs
-  FOR EACH ROW EXECUTE FUNCTION cuebx_schedule_id();
-CREATE TRIGGER scheduler_maintenance_jobs_id BEFORE INSERT OR DELETE ON scheduler_maintenance_jobs
-  FOR EACH ROW EXECUTE FUNCTION cuebx_schedule_id();
+  CHECK (NOT catch_up OR overlap IS NULL OR overlap = 'queue'),
+  PRIMARY KEY (id, store)
+) PARTITION BY LIST (store);
+CREATE TABLE scheduler_refunds_jobs PARTITION OF schedules (store DEFAULT 'refunds') FOR VALUES IN ('refunds');
+CREATE TABLE scheduler_payment_reminders_jobs PARTITION OF schedules (store DEFAULT 'payment_reminders')
+  FOR VALUES IN ('payment_reminders');
+CREATE TABLE scheduler_maintenance_jobs PARTITION OF schedules (store DEFAULT 'maintenance') FOR VALUES IN ('maintenance');
+CREATE INDEX schedules_due ON schedules (next_run_time) WHERE next_run_time IS NOT NULL;
+CREATE INDEX schedules_broken ON schedules (id) WHERE broken IS NOT NULL;
+CREATE TRIGGER schedules_id BEFORE INSERT OR DELETE ON schedules FOR EACH ROW EXECUTE FUNCTION cuebx_schedule_id();
 
 -- ------------------------------------------------------------------------------------------------------------ billing
 
