@@ -18,9 +18,11 @@ UNMODELLED = {
     "redis_marks",
     "schedule_ids",
     "schedule_removals",
+    "schedule_resets",
     "scheduler_maintenance_jobs",
     "scheduler_payment_reminders_jobs",
     "scheduler_refunds_jobs",
+    "schedules",
 }
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
 

@@ -1,0 +1,77 @@
+"""The schema comes into being once, whoever asks for it, and a process knows whether it is there."""
+
+import subprocess
+import sys
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from shared.db.engine import Database
+from shared.db.migrate import HEAD, SchemaBehind, upgrade
+
+UPGRADE = "import sys; from shared.db.migrate import upgrade; print(*upgrade(sys.argv[1]))"
+
+
+def execute(url: str, statement: str) -> None:
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+async def check(url: str) -> None:
+    database = Database(url, application="test", bound_s=5)
+    try:
+        await database.check_schema()
+    finally:
+        await database.close()
+
+
+def test_several_at_once_migrate_once_and_all_succeed(empty_database_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE, empty_database_url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = [process.communicate(timeout=60) for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 4, answers
+    assert sorted(out.strip() for out, _ in answers) == sorted([f"None {HEAD}"] + [f"{HEAD} {HEAD}"] * 3)
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    assert upgrade(database_url) == (HEAD, HEAD)
+
+
+def test_a_migration_that_fails_leaves_nothing_and_can_be_repeated(empty_database_url: str) -> None:
+    execute(
+        empty_database_url, "CREATE TABLE webhook_events ()"
+    )  # the last table: everything before it worked
+
+    with pytest.raises(Exception, match="webhook_events"):
+        upgrade(empty_database_url)
+    execute(empty_database_url, "DROP TABLE webhook_events")
+
+    assert upgrade(empty_database_url) == (None, HEAD)
+
+
+async def test_an_empty_database_is_refused_with_the_command_to_run(empty_database_url: str) -> None:
+    with pytest.raises(SchemaBehind, match=f"at nothing, this version needs {HEAD}: run cuebx migrate"):
+        await check(empty_database_url)
+
+
+async def test_an_older_schema_is_refused_with_the_command_to_run(database_url: str) -> None:
+    execute(database_url, "UPDATE alembic_version SET version_num = '0000'")
+
+    with pytest.raises(SchemaBehind, match=f"at 0000, this version needs {HEAD}: run cuebx migrate"):
+        await check(database_url)
+
+
+@pytest.mark.parametrize("revision", [HEAD, "9999"])
+async def test_this_schema_and_a_newer_one_are_served(database_url: str, revision: str) -> None:
+    execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
+
+    await check(database_url)

@@ -1,0 +1,246 @@
+"""Enqueueing in both its forms: on its own, and inside the caller's transaction."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.core.errors import BadInput
+from shared.db.engine import Database
+from shared.db.models import Customer
+from shared.enqueue import Enqueued, Enqueuer
+from shared.jobs import APPLY_STRIPE_EVENT, PING, PROCESS_REFUND, PingArgs, RefundArgs, WebhookArgs
+from shared.queue.connection import connect
+from shared.queue.transport import RedisTransport
+from tests.wait import wait_until_async
+
+MAINTENANCE = "maintenance"
+AT_ONCE, LATER = PingArgs(), PingArgs(sleep_s=1)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, application="test", bound_s=5)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url, client_name="test")
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def transport(redis: Redis) -> RedisTransport:
+    return RedisTransport(redis)
+
+
+@pytest.fixture
+async def enqueuer(database: Database, transport: RedisTransport) -> AsyncIterator[Enqueuer]:
+    enqueuer = Enqueuer(database, transport)
+    yield enqueuer
+    await enqueuer.close()
+
+
+async def runs(database: Database) -> list[Any]:
+    return await database.rows("SELECT * FROM job_runs ORDER BY id")
+
+
+async def messages(transport: RedisTransport) -> list[tuple[UUID, int]]:
+    return [(message.run_id, message.attempt) for message in await transport.take(MAINTENANCE, 100)]
+
+
+async def test_a_run_is_committed_and_pushed(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport
+) -> None:
+    enqueued = await enqueuer.enqueue(PING, PingArgs(sleep_s=0.5))
+
+    [run] = await runs(database)
+    assert enqueued == Enqueued(run.id)
+    assert (run.job, run.queue, run.args, run.state) == ("ping", MAINTENANCE, {"sleep_s": 0.5}, "pending")
+    assert (run.attempt, run.max_attempts, run.priority, run.key) == (0, 10, 3, None)
+    assert await messages(transport) == [(run.id, 1)]
+
+
+async def test_inside_a_transaction_a_run_is_there_with_the_callers_own_rows(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport
+) -> None:
+    async with database.session() as session:
+        session.add(Customer(email="a@example.com"))
+        enqueued = await enqueuer.enqueue(PING, AT_ONCE, session=session)
+
+        assert await runs(database) == []
+        assert await messages(transport) == []
+
+    assert [run.id for run in await runs(database)] == [enqueued.run_id]
+    assert await database.rows("SELECT email FROM customers") == [("a@example.com",)]
+    await enqueuer.close()
+    assert await messages(transport) == [(enqueued.run_id, 1)]
+
+
+async def test_what_is_rolled_back_was_never_enqueued(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport
+) -> None:
+    async with database.engine.connect() as connection:
+        session = AsyncSession(connection)
+        await enqueuer.enqueue(PING, AT_ONCE, session=session)
+        await session.rollback()
+        await session.close()
+
+    await enqueuer.close()
+    assert await runs(database) == []
+    assert await messages(transport) == []
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
+async def test_many_are_one_statement_and_answer_in_their_order(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport, inside: bool
+) -> None:
+    args = [PingArgs(sleep_s=n) for n in range(50)]
+    async with database.session() as session:
+        many = await enqueuer.enqueue_many(PING, args, session=session if inside else None)
+    await enqueuer.close()
+
+    by_id = {run.id: run.args["sleep_s"] for run in await runs(database)}
+    assert [by_id[enqueued.run_id] for enqueued in many] == list(range(50))
+    # Equal in priority, they leave in the order of their ids, which sort by the millisecond.
+    assert await messages(transport) == sorted((enqueued.run_id, 1) for enqueued in many)
+
+
+async def test_none_at_all_is_no_statement(enqueuer: Enqueuer, database: Database) -> None:
+    assert await enqueuer.enqueue_many(PING, []) == []
+    assert await runs(database) == []
+
+
+@pytest.mark.rule(36)
+@pytest.mark.parametrize("state", ["pending", "queued", "succeeded", "dead", "cancelled", "skipped"])
+async def test_a_key_that_exists_returns_its_run_in_whatever_state(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport, state: str
+) -> None:
+    first = await enqueuer.enqueue(PING, AT_ONCE, key="k")
+    await database.rows("UPDATE job_runs SET state = :state RETURNING id", state=state)
+    await messages(transport)
+
+    second = await enqueuer.enqueue(PING, LATER, key="k")
+
+    assert second == Enqueued(first.run_id, existing=True)
+    [run] = await runs(database)
+    assert (run.state, run.args) == (state, {"sleep_s": 0.0})
+    assert await messages(transport) == []
+
+
+@pytest.mark.rule(36)
+async def test_a_key_is_free_again_when_its_run_was_pruned(enqueuer: Enqueuer, database: Database) -> None:
+    first = await enqueuer.enqueue(PING, AT_ONCE, key="k")
+    await database.rows("DELETE FROM job_runs RETURNING id")
+
+    assert await enqueuer.enqueue(PING, AT_ONCE, key="k") != first
+
+
+@pytest.mark.rule(36)
+async def test_a_key_belongs_to_its_job(enqueuer: Enqueuer, database: Database) -> None:
+    await enqueuer.enqueue(PING, AT_ONCE, key="k")
+    other = await enqueuer.enqueue(PROCESS_REFUND, RefundArgs(refund_id=uuid4()), key="k")
+
+    assert not other.existing
+    assert len(await runs(database)) == 2
+
+
+@pytest.mark.rule(36)
+async def test_many_at_once_with_one_key_are_one_run(enqueuer: Enqueuer, database: Database) -> None:
+    answers = await asyncio.gather(*(enqueuer.enqueue(PING, AT_ONCE, key="k") for _ in range(10)))
+
+    assert len({answer.run_id for answer in answers}) == 1
+    assert [answer.existing for answer in answers].count(False) == 1
+    assert len(await runs(database)) == 1
+
+
+@pytest.mark.rule(36)
+async def test_a_key_twice_in_one_call_is_one_run(enqueuer: Enqueuer, database: Database) -> None:
+    many = await enqueuer.enqueue_many(PING, [AT_ONCE] * 3, keys=["k", None, "k"])
+
+    assert many[0].run_id == many[2].run_id != many[1].run_id
+    assert [enqueued.existing for enqueued in many].count(True) == 1
+    assert len(await runs(database)) == 2
+
+
+@pytest.mark.rule(36)
+async def test_a_job_can_derive_its_key_from_its_arguments(enqueuer: Enqueuer, database: Database) -> None:
+    first, second = [
+        await enqueuer.enqueue(APPLY_STRIPE_EVENT, WebhookArgs(event_id="evt_1")) for _ in range(2)
+    ]
+
+    assert second == Enqueued(first.run_id, existing=True)
+    assert [run.key for run in await runs(database)] == ["stripe:evt_1"]
+
+
+async def test_a_run_for_later_is_left_to_the_relay(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    await enqueuer.enqueue(PING, AT_ONCE, run_at=later)
+
+    assert [run.run_at for run in await runs(database)] == [later]
+    assert await messages(transport) == []
+
+
+async def test_a_run_for_an_instant_that_has_passed_is_due_at_once(
+    enqueuer: Enqueuer, database: Database, transport: RedisTransport
+) -> None:
+    earlier = datetime(2001, 2, 3, tzinfo=UTC)
+
+    enqueued = await enqueuer.enqueue(PING, AT_ONCE, run_at=earlier)
+
+    assert [run.run_at for run in await runs(database)] == [earlier]
+    assert await messages(transport) == [(enqueued.run_id, 1)]
+
+
+async def test_an_instant_without_time_zone_is_refused(enqueuer: Enqueuer, database: Database) -> None:
+    with pytest.raises(BadInput, match="run_at: needs a time zone"):
+        await enqueuer.enqueue(PING, AT_ONCE, run_at=datetime(2030, 1, 31))  # noqa: DTZ001 - the point
+
+    assert await runs(database) == []
+
+
+@pytest.mark.rule(35)
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
+async def test_a_push_that_fails_or_hangs_is_no_error_and_costs_no_time(
+    database: Database, silent: bool, inside: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if not silent:
+            listener.close()
+        redis = connect(f"redis://127.0.0.1:{port}/0", client_name="test")
+        enqueuer = Enqueuer(database, RedisTransport(redis))
+        await database.ping()
+        began = time.monotonic()
+
+        async with database.session() as session:
+            enqueued = await enqueuer.enqueue(PING, AT_ONCE, session=session if inside else None)
+
+        took = time.monotonic() - began
+        await enqueuer.close()
+        await redis.aclose()
+    assert took < 0.4
+    assert [run.id for run in await runs(database)] == [enqueued.run_id]
+
+
+async def test_a_waiting_worker_is_woken(enqueuer: Enqueuer, transport: RedisTransport) -> None:
+    waiting = asyncio.create_task(transport.wait([MAINTENANCE], 5))
+    await wait_until_async(lambda: not waiting.done(), what="the wait has begun")
+
+    await enqueuer.enqueue(PING, AT_ONCE)
+
+    assert await asyncio.wait_for(waiting, 2) == MAINTENANCE
