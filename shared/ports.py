@@ -97,6 +97,10 @@ class OutcomeUnknown(Exception):
     """Nobody knows whether the call took effect: time-out, cut connection, 409, 5xx. Only the same key may be sent again."""
 
 
+class Unreachable(OutcomeUnknown):
+    """No connection came about, so nothing was sent: the one unknown outcome that is none."""
+
+
 class CredentialsRejected(Exception):
     """401 or 403. Whether all calls are concerned is for `RefundGateway.check` to find out (rule 23)."""
 

@@ -252,18 +252,21 @@ CREATE TABLE reminder_batches (
   idempotency_key uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
   tag text NOT NULL UNIQUE,
   status text NOT NULL DEFAULT 'pending'
-    CHECK (status IN ('pending', 'sending', 'unconfirmed', 'sent', 'split', 'failed', 'needs_review')),
+    CHECK (status IN ('pending', 'sending', 'unconfirmed', 'sent', 'split', 'void', 'failed', 'needs_review')),
   content jsonb NOT NULL,                    -- frozen: exactly this is sent again after a crash (rule 31)
   parent_id uuid REFERENCES reminder_batches (id),
   run_id uuid,
   run_attempt integer,
-  calls integer NOT NULL DEFAULT 0,
+  calls integer NOT NULL DEFAULT 0,          -- those that may have sent something: a definite refusal takes its own back
   first_call_at timestamptz,                 -- starts the provider's 30 minutes
+  last_call_at timestamptz,
   error text,
   created_at timestamptz NOT NULL DEFAULT now(),
-  finished_at timestamptz
+  finished_at timestamptz,
+  followed_up_at timestamptz                 -- when its events were read once more, in case a webhook was lost
 );
 CREATE INDEX reminder_batches_open ON reminder_batches (created_at) WHERE status IN ('pending', 'sending', 'unconfirmed');
+CREATE INDEX reminder_batches_follow_up ON reminder_batches (finished_at) WHERE status = 'sent' AND followed_up_at IS NULL;
 
 CREATE TABLE payment_reminders (
   id uuid PRIMARY KEY DEFAULT cuebx_uuid7(),
@@ -274,7 +277,7 @@ CREATE TABLE payment_reminders (
   status text NOT NULL DEFAULT 'pending'
     CHECK (status IN ('pending', 'sending', 'unconfirmed', 'sent', 'skipped', 'suppressed', 'failed', 'needs_review')),
   reason text,
-  batch_id uuid REFERENCES reminder_batches (id),
+  batch_id uuid REFERENCES reminder_batches (id) DEFERRABLE INITIALLY DEFERRED,  -- the rows come first, then what is frozen of them
   email text,                                -- the address it went to, as frozen with the batch
   message_id text,
   run_id uuid,

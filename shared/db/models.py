@@ -189,9 +189,11 @@ class ReminderBatch(Base):
     run_attempt: Mapped[int | None]
     calls: Mapped[int] = mapped_column(server_default=BY_DATABASE)
     first_call_at: Mapped[datetime | None]
+    last_call_at: Mapped[datetime | None]
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=BY_DATABASE)
     finished_at: Mapped[datetime | None]
+    followed_up_at: Mapped[datetime | None]
 
 
 class PaymentReminder(Base):
