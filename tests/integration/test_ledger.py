@@ -538,7 +538,7 @@ async def test_only_a_dead_run_is_replayed_and_its_fence_stays(book: Book, state
 
 @pytest.mark.rule(18)
 async def test_a_fire_has_one_run_and_a_schedule_made_again_starts_anew(book: Book) -> None:
-    fire = {"schedule_id": "s", "schedule_generation": 1, "due_at": DUE}
+    fire: dict[str, Any] = {"schedule_id": "s", "schedule_generation": 1, "due_at": DUE}
     await book.add("succeeded", **fire)
 
     with pytest.raises(IntegrityError, match="job_runs_fire"):
