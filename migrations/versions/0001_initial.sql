@@ -22,7 +22,7 @@ CREATE TABLE job_runs (
   schedule_id text,
   schedule_generation bigint,
   due_at timestamptz,
-  coalesced integer NOT NULL DEFAULT 0 CHECK (coalesced >= 0),
+  coalesced bigint NOT NULL DEFAULT 0 CHECK (coalesced >= 0),
   overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('skip', 'queue', 'allow')),
   run_at timestamptz NOT NULL DEFAULT now(),
   state text NOT NULL DEFAULT 'pending'

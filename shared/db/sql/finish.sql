@@ -5,7 +5,7 @@ WITH decision AS (
     CAST(:run_ats AS timestamptz[]), CAST(:free AS bool[]), CAST(:errors AS text[]), CAST(:results AS text[])
   ) AS d (id, attempt, state, delay_s, run_at, free, error, result)
 ), held AS (
-  SELECT r.id FROM job_runs r JOIN decision d ON r.id = d.id
+  SELECT r.id, r.attempt FROM job_runs r JOIN decision d ON r.id = d.id
   WHERE r.id = ANY (CAST(:ids AS uuid[])) AND r.state = 'running' AND r.attempt = d.attempt
   ORDER BY r.id
   FOR UPDATE OF r
@@ -22,5 +22,5 @@ SET state = d.state,
     result = CAST(d.result AS jsonb),
     finished_at = CASE WHEN d.state = 'pending' THEN NULL ELSE now() END
 FROM decision d, held h
-WHERE r.id = d.id AND r.id = h.id AND r.id = ANY (CAST(:ids AS uuid[]))
+WHERE r.id = h.id AND d.id = h.id AND d.attempt = h.attempt AND r.id = ANY (CAST(:ids AS uuid[]))
 RETURNING r.id

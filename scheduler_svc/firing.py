@@ -1,0 +1,249 @@
+"""A pass over the schedules that are due: read, plan outside any transaction, write run and advance in one.
+
+Everything here is synchronous and runs in a thread of its own, off the event loop. Who calls it may not be the only one
+to do so: each write is a compare-and-set, so that two leaders, or a leader and an operator's edit, cannot fire twice.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+
+from scheduler_svc import metrics
+from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore, to_epoch
+from shared.core.firing import Plan, Tally, TriggerStuck, count_fires, kept_for, plan_fires
+from shared.core.jobspec import JobSpec, Queue
+from shared.db.statements import statement
+
+log = structlog.get_logger(__name__)
+
+#: Schedules, and runs, that one transaction writes at most.
+BATCH = 500
+MOST_RUNS = 5000
+#: Steps of counting in one pass: about a tenth of a second.
+COUNTING_BUDGET = 4000
+#: However far away the next fire is: edits of other processes are noticed within this time.
+POLL_S = 1.0
+#: A schedule that is being edited at this moment is tried again after this time.
+CONTENDED_S = 0.05
+
+_STORES = [queue.value for queue in Queue]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due."""
+
+    wait_s: float
+    relay_in_s: float | None = None
+    schedules: int = 0
+    runs: int = 0
+    due: int = 0
+    resets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    schedule: DueSchedule
+    plan: Plan
+
+
+class Firing:
+    """Fires what is due. `check_trust` raises where this process may no longer act as leader; it is asked right before
+    each write. `bound_s` limits a transaction as a whole where PostgreSQL can (17)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: Mapping[str, JobSpec[Any]],
+        *,
+        bound_s: float,
+        check_trust: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._bound_s = bound_s
+        self._check_trust = check_trust
+        #: Read but not written yet: fires that are still to be counted, by schedule.
+        self._counting: dict[str, tuple[DueSchedule, Tally | None]] = {}
+
+    def fire_due(self, only: Collection[str] | None = None) -> Pass:
+        """One pass: at most BATCH schedules, and a bounded amount of counting. `only` limits it to these ids."""
+        began = time.monotonic()
+        head, rows = self._read(only)
+        broken: list[tuple[DueRow, str]] = []
+        for row in rows:
+            try:
+                self._counting[row.id] = (restore(row, self._jobs), None)
+            except Unreadable as error:
+                broken.append((row, str(error)))
+        planned = self._count(head.now, broken)
+        if broken:
+            self._break(broken)
+        written = [row for batch in _batches(planned) for row in self._write(batch)]
+        if len(rows) == BATCH or self._counting:
+            wait_s = 0.0
+        elif len(written) < len(planned):
+            wait_s = CONTENDED_S
+        else:
+            times = [to_epoch(each.plan.next) for each in planned if each.plan.next is not None]
+            upcoming = min([*times, *([] if head.next_due is None else [head.next_due])], default=None)
+            now = head.now.timestamp() + time.monotonic() - began
+            wait_s = POLL_S if upcoming is None else min(POLL_S, max(0.0, upcoming - now))
+        return Pass(
+            wait_s=wait_s,
+            relay_in_s=_seconds_until(head.next_run_at, head.now),
+            schedules=len(written),
+            runs=sum(row.runs for row in written),
+            due=len(rows) + len(self._counting),
+            resets=head.resets,
+        )
+
+    def fire_all(self, only: Collection[str], *, within_s: float = 60.0) -> None:
+        """Fires until none of these ids is due (rule 17: before a definition changes). For an instance of its own.
+
+        Raises TimeoutError.
+        """
+        deadline = time.monotonic() + within_s
+        while (done := self.fire_due(only)).due:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"schedules are still due after {within_s:g} s: {', '.join(sorted(only))}")
+            if not done.schedules:
+                time.sleep(done.wait_s)
+
+    def _read(self, only: Collection[str] | None) -> tuple[Any, list[DueRow]]:
+        params = {
+            "queues": _STORES,
+            "most": BATCH,
+            "counting": list(self._counting),
+            "only": None if only is None else list(only),
+        }
+        with self._engine.begin() as connection:
+            rows = connection.execute(statement("fire_due"), params).all()
+        columns = DueRow.__slots__
+        return rows[0], [DueRow(*(getattr(r, c) for c in columns)) for r in rows if r.id is not None]
+
+    def _count(self, now: datetime, broken: list[tuple[DueRow, str]]) -> list[_Planned]:
+        """Plans for what could be counted within the budget; the rest stays in memory for the next pass."""
+        budget = COUNTING_BUDGET
+        planned: list[_Planned] = []
+        for schedule, so_far in list(self._counting.values()):
+            if budget <= 0 or len(planned) >= BATCH:
+                break
+            row = schedule.row
+            del self._counting[row.id]
+            try:
+                tally, cost = count_fires(
+                    schedule.trigger,
+                    schedule.due,
+                    now,
+                    keep=kept_for(catch_up=row.catch_up),
+                    budget=budget,
+                    so_far=so_far,
+                )
+            except (TriggerStuck, OverflowError, ValueError) as error:
+                broken.append((row, f"trigger: {error}"))
+                continue
+            budget -= cost
+            if not tally.complete:
+                self._counting[row.id] = (schedule, tally)  # behind the others: everybody gets a turn
+                continue
+            plan = plan_fires(tally, now, catch_up=row.catch_up, misfire_grace_s=row.misfire_grace_s)
+            planned.append(_Planned(schedule, plan))
+        return planned
+
+    def _write(self, batch: Sequence[_Planned]) -> Sequence[Any]:
+        params = _parameters(batch)
+        self._check_trust()
+        with self._engine.begin() as connection:
+            bound_transaction(connection, self._bound_s)
+            written = connection.execute(statement("fire"), params).all()
+            self._check_trust()  # raising rolls back
+        for row in written:
+            each = batch[row.n - 1]
+            metrics.FIRES.inc(sum(run.fires for run in each.plan.runs))
+            metrics.SKIPPED.inc(row.skipped)
+            log.info(
+                "schedule_fired",
+                schedule_id=row.id,
+                job=each.schedule.job.name,
+                due_at=each.plan.runs[-1].due_at.isoformat(),
+                coalesced=each.plan.runs[-1].coalesced,
+                runs=row.runs,
+                skipped=row.skipped,
+            )
+            if row.runs < len(each.plan.runs):
+                log.warning("fire_already_recorded", schedule_id=row.id, runs=len(each.plan.runs) - row.runs)
+        return written
+
+    def _break(self, broken: Sequence[tuple[DueRow, str]]) -> None:
+        self._check_trust()
+        with self._engine.begin() as connection:
+            bound_transaction(connection, self._bound_s)
+            break_rows(connection, broken)
+
+
+def break_rows(connection: Connection, broken: Sequence[tuple[DueRow, str]]) -> None:
+    """Marks rows as broken, where they are still as they were read."""
+    params = {
+        "ids": [row.id for row, _ in broken],
+        "generations": [row.generation for row, _ in broken],
+        "was": [row.next_run_time for row, _ in broken],
+        "reasons": [reason for _, reason in broken],
+    }
+    marked = {row.id for row in connection.execute(statement("fire_break"), params)}
+    metrics.BROKEN.inc(len(marked))
+    for row, reason in broken:
+        if row.id in marked:
+            log.error("schedule_broken", schedule_id=row.id, store=row.store, error=reason)
+
+
+def bound_transaction(connection: Connection, bound_s: float) -> None:
+    """Limits the transaction as a whole: a process stopped inside it must not hold locks for long (rule 15)."""
+    if (connection.dialect.server_version_info or (0,)) >= (17,):
+        sql = text("SELECT set_config('transaction_timeout', :ms, true)")
+        connection.execute(sql, {"ms": str(max(1, int(bound_s * 1000)))})
+
+
+def _batches(planned: Iterable[_Planned]) -> Iterable[list[_Planned]]:
+    batch: list[_Planned] = []
+    runs = 0
+    for each in planned:
+        if batch and runs + len(each.plan.runs) > MOST_RUNS:
+            yield batch
+            batch, runs = [], 0
+        batch.append(each)
+        runs += len(each.plan.runs)
+    if batch:
+        yield batch
+
+
+def _parameters(batch: Sequence[_Planned]) -> dict[str, Any]:
+    schedules = [each.schedule for each in batch]
+    runs = [(n, run) for n, each in enumerate(batch, 1) for run in each.plan.runs]
+    return {
+        "stores": [s.row.store for s in schedules],
+        "ids": [s.row.id for s in schedules],
+        "generations": [s.row.generation for s in schedules],
+        "was": [s.row.next_run_time for s in schedules],
+        "next": [None if each.plan.next is None else to_epoch(each.plan.next) for each in batch],
+        "jobs": [s.job.name for s in schedules],
+        "queues": [s.job.queue.value for s in schedules],
+        "args": [json.dumps(s.args) for s in schedules],
+        "priorities": [s.job.priority for s in schedules],
+        "max_attempts": [s.job.retry.max_attempts for s in schedules],
+        "overlaps": [s.overlap.value for s in schedules],
+        "ns": [n for n, _ in runs],
+        "due_ats": [run.due_at for _, run in runs],
+        "coalesced": [run.coalesced for _, run in runs],
+        "skipped": [run.skipped for _, run in runs],
+    }
+
+
+def _seconds_until(when: datetime | None, now: datetime) -> float | None:
+    return None if when is None else max(0.0, (when - now).total_seconds())
