@@ -1,0 +1,86 @@
+"""Applies the provider's events to reminders and suppressions. Evidence, not work: no run owns these writes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from shared.core.mail_events import MAY_BECOME, ReminderStatus, meaning, status_after
+from shared.db.ledger import Executor
+from shared.db.statements import statement
+from shared.ports import MailEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many reminders changed, and how many addresses were suppressed anew."""
+
+    reminders: int
+    suppressed: int
+
+
+async def apply_events(
+    db: Executor, events: Sequence[MailEvent], *, tags: Sequence[str], source: str
+) -> Applied:
+    """`events` are of the batches with these tags, in any order, any of them known already; an event may carry no tag that
+    is ours: then its message id finds the reminder. `source` is kept with a suppression."""
+    suppressed = await suppress(db, events, source=source)
+    by_mail: dict[str, list[MailEvent]] = defaultdict(list)
+    for event in events:
+        by_mail[event.email.lower()].append(event)
+    told = [
+        (email, status, each[0].message_id, _reason(each, status))
+        for email, each in sorted(by_mail.items())
+        if (status := status_after(event.event for event in each)) is not None
+    ]
+    if not told:
+        return Applied(0, suppressed)
+    params = {
+        "emails": [email for email, *_ in told],
+        "statuses": [status.value for _, status, *_ in told],
+        "message_ids": [message_id for _, _, message_id, _ in told],
+        "reasons": [reason for *_, reason in told],
+        "tags": list(tags),
+        "before_sent": sorted(MAY_BECOME[ReminderStatus.SENT]),
+        "before_undelivered": sorted(MAY_BECOME[ReminderStatus.FAILED]),
+    }
+    changed = (await db.execute(statement("reminder_events"), params)).all()
+    if changed:
+        batches = sorted({row.batch_id for row in changed if row.batch_id is not None})
+        await db.execute(statement("reminder_settle"), {"ids": batches})
+    return Applied(len(changed), suppressed)
+
+
+async def suppress(db: Executor, events: Sequence[MailEvent], *, source: str) -> int:
+    """Keeps the addresses that get no more mail; how many are new."""
+    found = [
+        (event.email.lower(), known.suppress)
+        for event in events
+        if (known := meaning(event.event)) is not None and known.suppress is not None
+    ]
+    if not found:
+        return 0
+    params = {
+        "emails": [email for email, _ in found],
+        "reasons": [reason for _, reason in found],
+        "source": source,
+    }
+    return len((await db.execute(statement("reminder_suppress"), params)).all())
+
+
+async def unresolved(db: Executor, batch_id: object) -> int:
+    """Members of a batch that no event has told about yet."""
+    sql = text("SELECT count(*) AS n FROM payment_reminders WHERE batch_id = :id AND status = 'unconfirmed'")
+    return int((await db.execute(sql, {"id": batch_id})).one().n)
+
+
+def _reason(events: Sequence[MailEvent], status: ReminderStatus) -> str | None:
+    """Why a mail was not delivered, in the provider's words."""
+    if status is ReminderStatus.SENT:
+        return None
+    for event in events:
+        known = meaning(event.event)
+        if known is not None and known.status is status:
+            return f"{known.suppress or event.event}: {event.reason}" if event.reason else known.suppress
+    return None

@@ -1,0 +1,150 @@
+"""The life of a frozen batch: adopted, called, answered. Every write is a compare-and-set on its attempt (rule 7).
+
+Like the ledger's, these functions commit nothing. What says False or None was refused: somebody else owns the batch.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from shared.core.reminders import REPEAT_WITHIN
+from shared.db.ledger import Executor
+from shared.db.reminders import Fence
+from shared.db.statements import statement
+from shared.ports import MailVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One reminder of a batch and its e-mail, exactly as it is sent."""
+
+    id: UUID
+    mail: MailVersion
+
+    def to_json(self) -> str:
+        mail = self.mail
+        return json.dumps(
+            {
+                "id": str(self.id),
+                "email": mail.email,
+                "name": mail.name,
+                "subject": mail.subject,
+                "html": mail.html,
+                "text": mail.text,
+            },
+            ensure_ascii=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`calls` may have sent it, the first of them `age` ago. `accepted`: an event of it has been seen."""
+
+    id: UUID
+    tag: str
+    idempotency_key: UUID
+    status: str
+    calls: int
+    members: Sequence[Member]
+    age: timedelta | None = None
+    since_last_call: timedelta | None = None
+    accepted: bool = False
+
+
+def content_of(members: Iterable[str]) -> str:
+    """A batch's content from its members' JSON."""
+    return '{"members": [' + ",".join(members) + "]}"
+
+
+async def adopt(
+    db: Executor, fence: Fence, *, statuses: Sequence[str], seen: Sequence[UUID] = (), only_own: bool = False
+) -> Batch | None:
+    """Takes over one batch whose run has ended, or an earlier attempt of this one. `only_own`: only the latter."""
+    params = {"statuses": list(statuses), "seen": list(seen), "only_own": only_own, **fence.params()}
+    row = (await db.execute(statement("reminder_adopt"), params)).first()
+    if row is None:
+        return None
+    return Batch(
+        row.id,
+        row.tag,
+        row.idempotency_key,
+        row.status,
+        row.calls,
+        _members(row.content),
+        row.age,
+        row.since_last_call,
+        row.accepted,
+    )
+
+
+async def drop_settled(db: Executor, batch_id: UUID, fence: Fence) -> Sequence[Member] | None:
+    """Leaves out whoever has paid or was suppressed since, of a batch never called. None: nobody; else who is left."""
+    row = (await _one(db, "reminder_drop", batch_id, fence)).first()
+    return None if row is None else _members(row.content)
+
+
+async def begin_call(db: Executor, batch_id: UUID, fence: Fence) -> int | None:
+    """How many calls, this one included, may have sent the batch. None: it is not ours, or its key is too old."""
+    row = (await _one(db, "reminder_call", batch_id, fence, repeat_within=REPEAT_WITHIN)).first()
+    return None if row is None else int(row.calls)
+
+
+async def take_call_back(db: Executor, batch_id: UUID, fence: Fence, *, error: str) -> bool:
+    """The call certainly sent nothing."""
+    return (await _one(db, "reminder_uncall", batch_id, fence, error=error)).first() is not None
+
+
+async def record_sent(db: Executor, batch: Batch, fence: Fence, message_ids: Sequence[str]) -> bool:
+    """`message_ids` in the order of the batch's members."""
+    members = [member.id for member in batch.members]
+    result = await _one(db, "reminder_sent", batch.id, fence, members=members, message_ids=list(message_ids))
+    return result.first() is not None
+
+
+async def mark_unconfirmed(db: Executor, batch_id: UUID, fence: Fence, *, error: str) -> bool:
+    """No call any more: events decide (rule 33)."""
+    return (await _one(db, "reminder_unconfirmed", batch_id, fence, error=error)).first() is not None
+
+
+async def end_refused(db: Executor, batch_id: UUID, fence: Fence, *, status: str, error: str) -> bool:
+    """`split`, or `failed` together with its only member (rule 32)."""
+    result = await _one(db, "reminder_refused", batch_id, fence, status=status, error=error)
+    return result.first() is not None
+
+
+async def move_members(db: Executor, members: Sequence[Member], *, parent_id: UUID, batch_id: UUID) -> int:
+    """Into a part of the batch that was refused; how many."""
+    params = {"members": [member.id for member in members], "parent_id": parent_id, "batch_id": batch_id}
+    return len((await db.execute(statement("reminder_move"), params)).all())
+
+
+async def park(db: Executor, batch_id: UUID, fence: Fence, *, reason: str) -> int:
+    """What is still unconfirmed goes to a person; how many."""
+    row = (await _one(db, "reminder_park", batch_id, fence, reason=reason)).one()
+    return int(row.parked)
+
+
+async def release(db: Executor, batch_id: UUID, fence: Fence) -> None:
+    """An unconfirmed batch is nobody's until the next look at its events."""
+    await _one(db, "reminder_release", batch_id, fence)
+
+
+async def due_follow_up(db: Executor, fence: Fence, *, after: timedelta) -> tuple[UUID, str] | None:
+    """Id and tag of a batch sent longer ago than this whose events are to be read once more. It is marked as read."""
+    params = {"after": after, **fence.params()}
+    row = (await db.execute(statement("reminder_follow_up"), params)).first()
+    return None if row is None else (row.id, row.tag)
+
+
+def _members(content: dict[str, Any]) -> list[Member]:
+    return [
+        Member(UUID(m["id"]), MailVersion(m["email"], m["name"], m["subject"], m["html"], m["text"]))
+        for m in content["members"]
+    ]
+
+
+async def _one(db: Executor, name: str, batch_id: UUID, fence: Fence, **params: Any) -> Any:
+    return await db.execute(statement(name), {"id": batch_id, **fence.params(), **params})

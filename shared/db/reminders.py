@@ -1,0 +1,107 @@
+"""Selection and freezing of reminders. Like the ledger's, these functions commit nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from shared.core.stages import Stage
+from shared.db.ledger import Executor
+from shared.db.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The attempt that works on a batch: every write checks it (rule 7)."""
+
+    run_id: UUID
+    attempt: int
+
+    def params(self) -> dict[str, object]:
+        return {"run_id": self.run_id, "run_attempt": self.attempt}
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A reminder that is owed. `amount_due` is in minor units; `version` changes with the invoice or the customer."""
+
+    invoice_id: UUID
+    customer_id: UUID
+    stage: str
+    number: str | None
+    amount_due: int
+    currency: str
+    due_at: datetime
+    email: str
+    name: str
+    locale: str
+    time_zone: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A reminder on its way into a batch. `failure`: why it could not be rendered."""
+
+    id: UUID
+    owed: Owed
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A batch row that was just written."""
+
+    id: UUID
+    tag: str
+    idempotency_key: UUID
+
+
+async def owed(
+    db: Executor, stages: Sequence[Stage], *, as_of: datetime, tolerance: timedelta, most: int
+) -> list[Owed]:
+    """Reminders to be sent, the earliest due date first (rule 30)."""
+    params = {"as_of": as_of, "tolerance": tolerance, "most": most, **_stages(stages)}
+    rows = await db.execute(statement("reminder_owed"), params)
+    return [Owed(**row._mapping) for row in rows]
+
+
+async def skip(
+    db: Executor, stages: Sequence[Stage], fence: Fence, *, as_of: datetime, tolerance: timedelta, most: int
+) -> int:
+    """Writes `skipped` rows for what is owed and will not be sent; how many, at most `most`."""
+    params = {"as_of": as_of, "tolerance": tolerance, "most": most, **_stages(stages), **fence.params()}
+    return len((await db.execute(statement("reminder_skip"), params)).all())
+
+
+async def insert(
+    db: Executor, candidates: Sequence[Candidate], batch_id: UUID, fence: Fence
+) -> dict[UUID, str]:
+    """Rows for those that are still owed as they were rendered: `pending`, `suppressed` or `failed`, by reminder.
+
+    The batch row has to follow in the same transaction (`freeze`) where one of them is `pending`.
+    """
+    params: dict[str, Any] = {
+        "ids": [each.id for each in candidates],
+        "invoices": [each.owed.invoice_id for each in candidates],
+        "stages": [each.owed.stage for each in candidates],
+        "versions": [each.owed.version for each in candidates],
+        "failures": [each.failure for each in candidates],
+        "batch_id": batch_id,
+        **fence.params(),
+    }
+    return {row.id: row.status for row in await db.execute(statement("reminder_insert"), params)}
+
+
+async def freeze(
+    db: Executor, *, batch_id: UUID, content: str, fence: Fence, parent_id: UUID | None = None
+) -> Frozen | None:
+    """The batch row; `content` is JSON as `shared.db.reminder_batches` reads it. None: the run was lost."""
+    params = {"id": batch_id, "tag": f"reminders-{batch_id}", "content": content, "parent_id": parent_id}
+    row = (await db.execute(statement("reminder_freeze"), {**params, **fence.params()})).first()
+    return None if row is None else Frozen(row.id, row.tag, row.idempotency_key)
+
+
+def _stages(stages: Sequence[Stage]) -> dict[str, object]:
+    return {"names": [stage.name for stage in stages], "days": [stage.days for stage in stages]}

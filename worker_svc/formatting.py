@@ -1,0 +1,71 @@
+"""Amounts and dates as the recipient's locale writes them."""
+
+from collections.abc import Mapping
+from copy import copy
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.dates import format_date
+from babel.numbers import NumberPattern
+
+#: Digits of the minor unit where they are not two (ISO 4217). CLDR's digits are for display, and fewer for some of them.
+_DIGITS: Final[Mapping[str, int]] = {
+    currency: digits
+    for digits, currencies in {
+        0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+        3: "BHD IQD JOD KWD LYD OMR TND",
+        4: "CLF UYW",
+    }.items()
+    for currency in currencies.split()
+}
+DEFAULT_LOCALE: Final = "en_US"
+
+
+def minor_digits(currency: str) -> int:
+    """How many digits of the currency's integer amounts are behind the point."""
+    return _DIGITS.get(currency.upper(), 2)
+
+
+def money(amount: int, currency: str, locale: Locale) -> str:
+    """`amount` in the currency's minor unit: 1999 and `usd` are $19.99, 1999 and `jpy` ¥1,999."""
+    currency = currency.upper()
+    digits = minor_digits(currency)
+    text: str = _money_pattern(locale, digits).apply(
+        Decimal(amount).scaleb(-digits), locale, currency=currency, currency_digits=False
+    )
+    return text
+
+
+def day(moment: datetime, locale: Locale, zone: tzinfo) -> str:
+    """The date of a moment where the recipient is: `November 24, 2026`."""
+    return format_date(moment.astimezone(zone), format="long", locale=locale)
+
+
+@lru_cache(maxsize=512)
+def locale_of(name: str) -> Locale:
+    """`de_DE`, `de-DE` or `de`; one that nobody knows is no reason not to write: English then."""
+    try:
+        return Locale.parse(name.replace("-", "_").partition(".")[0])
+    except (ValueError, UnknownLocaleError, TypeError):
+        return Locale.parse(DEFAULT_LOCALE)
+
+
+@lru_cache(maxsize=1024)
+def zone_of(name: str) -> tzinfo:
+    """A zone that nobody knows is UTC."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=1024)
+def _money_pattern(locale: Locale, digits: int) -> NumberPattern:
+    pattern: NumberPattern = copy(locale.currency_formats["standard"])
+    pattern.frac_prec = (digits, digits)
+    return pattern
