@@ -11,8 +11,3 @@ from shared.queue import keys
 async def wake_relay(redis: Redis) -> None:
     with suppress(RedisError, OSError):
         await redis.publish(keys.NOTICES, "relay")
-
-
-async def schedules_edited(redis: Redis) -> None:
-    with suppress(RedisError, OSError):
-        await redis.publish(keys.NOTICES, "schedules")

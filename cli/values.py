@@ -1,22 +1,19 @@
 """Values as people write them on a command line: instants, durations, arguments of a job."""
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from shared.core.durations import parse_duration
 from shared.core.errors import BadInput
 
 if TYPE_CHECKING:
     from shared.core.jobspec import JobArgs, JobSpec
 
     A = TypeVar("A", bound=JobArgs)
-
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(w|d|h|m|s)")
-_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def instant(value: str) -> datetime:
@@ -31,12 +28,11 @@ def instant(value: str) -> datetime:
 
 
 def time_span(value: str) -> timedelta:
-    """An option's type: `90s`, `5m`, `1h30m`, `2d`, `1w`."""
-    parts = _PART.findall(value)
-    if not parts or _PART.sub("", value).strip():
-        raise click.BadParameter(f"{value!r} is no duration; write 90s, 5m, 1h30m or 2d")
+    """An option's type: `90s`, `5m`, `1h30m`, `2d`."""
     try:
-        return timedelta(seconds=sum(float(count) * _SECONDS[unit] for count, unit in parts))
+        return timedelta(seconds=parse_duration(value))
+    except BadInput as error:
+        raise click.BadParameter(str(error)) from None
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long") from None
 
