@@ -41,7 +41,7 @@ class JobRun(Base):
     schedule_id: Mapped[str | None]
     schedule_generation: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[datetime | None]
-    coalesced: Mapped[int] = mapped_column(server_default=BY_DATABASE)
+    coalesced: Mapped[int] = mapped_column(BigInteger, server_default=BY_DATABASE)
     overlap: Mapped[str] = mapped_column(server_default=BY_DATABASE)
     run_at: Mapped[datetime] = mapped_column(server_default=BY_DATABASE)
     state: Mapped[str] = mapped_column(server_default=BY_DATABASE)

@@ -18,6 +18,7 @@ from shared.db import ledger, pauses
 from shared.db.engine import Database, is_outage
 from shared.db.ledger import Finished
 from shared.ports import Message
+from tests.wait import wait_until_async
 
 SUCCEEDED = Decision(RunState.SUCCEEDED)
 STATES = [state.value for state in RunState]
@@ -154,6 +155,29 @@ async def test_batches_that_overlap_in_any_order_never_deadlock(book: Book) -> N
     )
 
     assert sum(len(claimed) for claimed in answers) == 60
+
+
+@pytest.mark.rule(5)
+@pytest.mark.parametrize("statement", ["claim", "finish"])
+async def test_rows_are_locked_in_the_order_of_their_ids_whatever_the_order_of_the_batch(
+    book: Book, statement: str
+) -> None:
+    runs = sorted([await book.add("queued" if statement == "claim" else "running") for _ in range(30)])
+    backwards = runs[::-1]
+    async with book.database.begin() as other:
+        await _lock(other, runs[0])
+        work: asyncio.Task[object] = asyncio.create_task(
+            book.claim(*((run, 1) for run in backwards))
+            if statement == "claim"
+            else book.finish(*((run, 0, SUCCEEDED) for run in backwards))
+        )
+        await wait_until_async(lambda: _somebody_waits(book), what="the batch waits for the first row")
+
+        # It waits without holding what others might wait for.
+        free = await book.database.rows("SELECT id FROM job_runs ORDER BY id FOR UPDATE SKIP LOCKED")
+        assert [row.id for row in free] == runs[1:]
+    await work
+    assert {(await book.row(run)).state for run in runs} <= {"running", "succeeded"}
 
 
 @pytest.mark.rule(23)
@@ -581,6 +605,13 @@ async def test_a_lease_and_only_a_lease_means_running(book: Book, state: str) ->
         await book.add(state, lease_until=DUE)
     with pytest.raises(IntegrityError, match="check"):
         await book.add("running", lease_until=None)
+
+
+async def _somebody_waits(book: Book) -> bool:
+    rows = await book.database.rows(
+        "SELECT pid FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+    )
+    return bool(rows)
 
 
 async def _lock(connection: AsyncConnection, run_id: UUID) -> None:

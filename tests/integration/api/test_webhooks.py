@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from stripe import WebhookSignature
 
 from api_svc.bootstrap import build
@@ -23,6 +24,11 @@ HARD_BOUNCE = {
     "ts_event": 1_900_000_000,
     "id": 17,
 }
+FAIL_AT_COMMIT = (
+    "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END'",
+    "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON webhook_events DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION fail()",
+)
 
 
 def signed(body: bytes, *, secret: str = STRIPE_SECRET, age_s: int = 0) -> dict[str, str]:
@@ -95,6 +101,28 @@ async def test_brevo_may_send_a_list_with_repetitions(client: httpx.AsyncClient,
 
     assert answer.json() == {"stored": 2}
     assert {event.type for event in await stored(services)} == {"hard_bounce", "delivered"}
+
+
+async def test_an_event_is_not_stored_without_the_run_that_applies_it(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    async with services.database.begin() as connection:
+        await connection.execute(text("ALTER TABLE job_runs ADD CHECK (job = 'ping')"))
+
+    assert (await from_stripe(client, REFUND_UPDATED)).status_code == 500
+    assert await stored(services) == []
+
+
+async def test_a_run_is_not_enqueued_for_an_event_that_was_not_stored(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    async with services.database.begin() as connection:
+        for statement in FAIL_AT_COMMIT:
+            await connection.execute(text(statement))
+
+    assert (await from_stripe(client, REFUND_UPDATED)).status_code == 500
+    assert await stored(services) == []
+    assert await runs(services) == []
 
 
 @pytest.mark.parametrize(

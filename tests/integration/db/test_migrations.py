@@ -8,7 +8,9 @@ import psycopg2
 import pytest
 
 from shared.db.engine import Database
+from shared.db.migrate import _LOCK as LOCK
 from shared.db.migrate import HEAD, SchemaBehind, upgrade
+from tests.wait import wait_until
 
 UPGRADE = "import sys; from shared.db.migrate import upgrade; print(*upgrade(sys.argv[1]))"
 
@@ -16,6 +18,16 @@ UPGRADE = "import sys; from shared.db.migrate import upgrade; print(*upgrade(sys
 def execute(url: str, statement: str) -> None:
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def waiting(url: str) -> int:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND locktype = 'advisory' AND datname = current_database()"
+        )
+        [(count,)] = cursor.fetchall()
+        return int(count)
 
 
 async def check(url: str) -> None:
@@ -27,15 +39,19 @@ async def check(url: str) -> None:
 
 
 def test_several_at_once_migrate_once_and_all_succeed(empty_database_url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE, empty_database_url],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
+    with closing(psycopg2.connect(empty_database_url)) as turn, turn.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", UPGRADE, empty_database_url],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(4)
+        ]
+        # All of them have to wait for their turn before the first one may begin.
+        wait_until(lambda: waiting(empty_database_url) == 4, timeout=30, what="all wait")
     answers = [process.communicate(timeout=60) for process in processes]
 
     assert [process.returncode for process in processes] == [0] * 4, answers
