@@ -1,0 +1,63 @@
+"""A process that is set up wrongly says so in one line, with status 2, before it does anything."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROCESSES = {"worker_svc": "worker", "api_svc": "api"}
+#: Nobody listens there: a process that got as far as connecting would say so.
+COMPLETE = {
+    "DATABASE_URL": "postgresql://127.0.0.1:1/cuebx",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "BREVO_API_KEY": "xkeysib-hunter2",
+    "BREVO_SENDER_EMAIL": "billing@example.com",
+    "STRIPE_API_KEY": "sk_test_hunter2",
+    "LOG_DIR": "",
+}
+
+
+def run(module: str, changes: dict[str, str | None]) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], **COMPLETE, **changes}
+    return subprocess.run(
+        [sys.executable, "-m", module],
+        env={name: value for name, value in environment.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", PROCESSES)
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("DATABASE_URL", None, "is not set; expected: PostgreSQL, as postgresql://"),
+        ("DATABASE_URL", "localhost", "is not a URL; it looks like postgresql://"),
+        ("REDIS_URL", "localhost:6379", "is no Redis URL; it looks like redis://"),
+        ("RUN_LEASE_S", "soon", "input should be a valid number"),
+        ("LOG_LEVEL", "loud", "input should be 'DEBUG'"),
+        ("ENVIRONMENT", "prod", "input should be 'development' or 'production'"),
+    ],
+)
+def test_a_variable_that_is_missing_or_malformed_is_named_in_one_line(
+    module: str, name: str, value: str | None, complaint: str
+) -> None:
+    ended = run(module, {name: value})
+
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"{PROCESSES[module]}: {name}: {complaint}")
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["BREVO_API_KEY", "BREVO_SENDER_EMAIL", "STRIPE_API_KEY"])
+def test_a_worker_asks_for_what_it_needs_of_the_providers(name: str) -> None:
+    ended = run("worker_svc", {name: None})
+
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"worker: {name}: is not set")
+    assert "hunter2" not in ended.stderr
+    assert "Traceback" not in ended.stderr
