@@ -13,6 +13,7 @@ from stripe import WebhookSignature
 
 from api_svc.bootstrap import build
 from api_svc.services import Services
+from local_stack.sandbox import stripe_settling
 from shared.settings import ApiSettings
 from tests.integration.api.conftest import BREVO_TOKEN, STRIPE_SECRET, client_of
 
@@ -158,6 +159,16 @@ async def test_what_stripe_did_not_sign_now_is_refused_and_not_stored(
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(f"Stripe-Signature: {why}")
     assert await stored(services) == []
+
+
+async def test_what_the_sandbox_signs_is_accepted(client: httpx.AsyncClient) -> None:
+    body = json.dumps(REFUND_UPDATED).encode()
+
+    answer = await client.post(
+        "/webhooks/stripe", content=body, headers=stripe_settling.signed(body, STRIPE_SECRET)
+    )
+
+    assert answer.status_code == 200
 
 
 async def test_a_signature_is_good_for_a_few_minutes(client: httpx.AsyncClient) -> None:
