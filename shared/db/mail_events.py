@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import text
 
+from shared.core.decide import clean_text
 from shared.core.mail_events import MAY_BECOME, ReminderStatus, meaning, status_after
 from shared.db.ledger import Executor
 from shared.db.statements import statement
@@ -46,9 +48,7 @@ async def apply_events(
         "before_undelivered": sorted(MAY_BECOME[ReminderStatus.FAILED]),
     }
     changed = (await db.execute(statement("reminder_events"), params)).all()
-    if changed:
-        batches = sorted({row.batch_id for row in changed if row.batch_id is not None})
-        await db.execute(statement("reminder_settle"), {"ids": batches})
+    await settle(db, sorted({row.batch_id for row in changed if row.batch_id is not None}))
     return Applied(len(changed), suppressed)
 
 
@@ -69,7 +69,13 @@ async def suppress(db: Executor, events: Sequence[MailEvent], *, source: str) ->
     return len((await db.execute(statement("reminder_suppress"), params)).all())
 
 
-async def unresolved(db: Executor, batch_id: object) -> int:
+async def settle(db: Executor, batch_ids: Sequence[UUID]) -> None:
+    """Ends those of the batches whose members are all resolved."""
+    if batch_ids:
+        await db.execute(statement("reminder_settle"), {"ids": list(batch_ids)})
+
+
+async def unresolved(db: Executor, batch_id: UUID) -> int:
     """Members of a batch that no event has told about yet."""
     sql = text("SELECT count(*) AS n FROM payment_reminders WHERE batch_id = :id AND status = 'unconfirmed'")
     return int((await db.execute(sql, {"id": batch_id})).one().n)
@@ -82,5 +88,6 @@ def _reason(events: Sequence[MailEvent], status: ReminderStatus) -> str | None:
     for event in events:
         known = meaning(event.event)
         if known is not None and known.status is status:
-            return f"{known.suppress or event.event}: {event.reason}" if event.reason else known.suppress
+            why = known.suppress or event.event
+            return clean_text(f"{why}: {event.reason}" if event.reason else why)
     return None

@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from shared.core.decide import clean_text
+from shared.core.errors import Fenced
 from shared.core.reminders import REPEAT_WITHIN
 from shared.db.ledger import Executor
 from shared.db.reminders import Fence
@@ -41,7 +43,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`calls` may have sent it, the first of them `age` ago. `accepted`: an event of it has been seen."""
+    """`calls` may have sent it, the first of them `age` ago. `accepted`: an event of it has been seen. `adopted`: frozen by an
+    earlier attempt or another run, so that things may have changed since."""
 
     id: UUID
     tag: str
@@ -52,11 +55,33 @@ class Batch:
     age: timedelta | None = None
     since_last_call: timedelta | None = None
     accepted: bool = False
+    adopted: bool = False
 
 
 def content_of(members: Iterable[str]) -> str:
     """A batch's content from its members' JSON."""
     return '{"members": [' + ",".join(members) + "]}"
+
+
+async def freeze(
+    db: Executor,
+    batch_id: UUID,
+    members: Sequence[Member],
+    fence: Fence,
+    *,
+    content: str | None = None,
+    parent_id: UUID | None = None,
+) -> Batch:
+    """The batch row of members whose own rows name it already; `content` spares encoding them again. Raises Fenced."""
+    params = {
+        "tag": f"reminders-{batch_id}",
+        "content": content if content is not None else content_of(member.to_json() for member in members),
+        "parent_id": parent_id,
+    }
+    row = (await _one(db, "reminder_freeze", batch_id, fence, **params)).first()
+    if row is None:
+        raise Fenced(f"run {fence.run_id} attempt {fence.attempt} was lost")
+    return Batch(row.id, row.tag, row.idempotency_key, row.status, row.calls, members)
 
 
 async def adopt(
@@ -77,6 +102,7 @@ async def adopt(
         row.age,
         row.since_last_call,
         row.accepted,
+        adopted=True,
     )
 
 
@@ -147,4 +173,6 @@ def _members(content: dict[str, Any]) -> list[Member]:
 
 
 async def _one(db: Executor, name: str, batch_id: UUID, fence: Fence, **params: Any) -> Any:
+    if "error" in params:
+        params["error"] = clean_text(params["error"])
     return await db.execute(statement(name), {"id": batch_id, **fence.params(), **params})

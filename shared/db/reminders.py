@@ -1,4 +1,4 @@
-"""Selection and freezing of reminders. Like the ledger's, these functions commit nothing."""
+"""Selection of reminders, and their rows. Like the ledger's, these functions commit nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,15 +49,6 @@ class Candidate:
     failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A batch row that was just written."""
-
-    id: UUID
-    tag: str
-    idempotency_key: UUID
-
-
 async def owed(
     db: Executor, stages: Sequence[Stage], *, as_of: datetime, tolerance: timedelta, most: int
 ) -> list[Owed]:
@@ -80,7 +71,7 @@ async def insert(
 ) -> dict[UUID, str]:
     """Rows for those that are still owed as they were rendered: `pending`, `suppressed` or `failed`, by reminder.
 
-    The batch row has to follow in the same transaction (`freeze`) where one of them is `pending`.
+    The batch row has to follow in the same transaction (`reminder_batches.freeze`) where one of them is `pending`.
     """
     params: dict[str, Any] = {
         "ids": [each.id for each in candidates],
@@ -92,15 +83,6 @@ async def insert(
         **fence.params(),
     }
     return {row.id: row.status for row in await db.execute(statement("reminder_insert"), params)}
-
-
-async def freeze(
-    db: Executor, *, batch_id: UUID, content: str, fence: Fence, parent_id: UUID | None = None
-) -> Frozen | None:
-    """The batch row; `content` is JSON as `shared.db.reminder_batches` reads it. None: the run was lost."""
-    params = {"id": batch_id, "tag": f"reminders-{batch_id}", "content": content, "parent_id": parent_id}
-    row = (await db.execute(statement("reminder_freeze"), {**params, **fence.params()})).first()
-    return None if row is None else Frozen(row.id, row.tag, row.idempotency_key)
 
 
 def _stages(stages: Sequence[Stage]) -> dict[str, object]:

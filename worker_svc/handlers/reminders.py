@@ -1,0 +1,99 @@
+"""`send_payment_reminder_emails`: sends the reminders that are owed, each once (rules 30 to 33)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import JsonValue
+
+from shared.core.outcomes import Cancel, Done, Outcome, Retry
+from shared.core.reminders import pack
+from shared.core.stages import Stage, parse_stages
+from shared.db import ledger, reminders
+from shared.db.reminders import Fence
+from shared.jobs import CONFIRM_REMINDERS, RemindersArgs
+from worker_svc.context import JobContext
+from worker_svc.reminder_freezing import freeze_group
+from worker_svc.reminder_outbox import Outbox
+
+PAGE: Final = 5000
+SKIPS_AT_ONCE: Final = 10_000
+#: The provider shows its events after some seconds.
+CONFIRM_AFTER: Final = timedelta(seconds=15)
+
+
+async def send_payment_reminder_emails(context: JobContext, args: RemindersArgs) -> Outcome:
+    """What is owed at the run's due time gets its reminder, or a row that says why not. Counts by status are the result."""
+    stages = parse_stages(context.services.stages)
+    as_of = context.run.due_at or await context.services.clock.now()
+    counts: Counter[str] = Counter()
+    async with Outbox(context) as outbox:
+        await outbox.adopt_open()
+        counts["skipped"] = await _skip(context, stages, as_of, args.tolerance)
+        complete = await _send(context, outbox, stages, as_of, args.tolerance, counts)
+    counts += outbox.counts
+    if context.lease.cancel_requested.is_set():
+        return Cancel(f"cancelled on request, after {counts['sent']} reminders")
+    if counts["unconfirmed"]:
+        await confirm_soon(context)
+    if counts["unclear"]:
+        return Retry(f"it is unclear whether {counts['unclear']} reminders were sent")
+    if not complete:
+        return Retry("some invoices were being changed", timedelta(seconds=5))
+    return Done(result_of(counts))
+
+
+async def confirm_soon(context: JobContext) -> None:
+    """Looks for the events of unconfirmed mail before the schedule of `confirm_reminders` does."""
+    async with context.services.database.begin() as db:
+        key = f"after:{context.run.id}:{context.run.attempt}"
+        now = await context.services.clock.now()
+        await ledger.enqueue(db, CONFIRM_REMINDERS, [{}], keys=[key], run_ats=[now + CONFIRM_AFTER])
+
+
+def result_of(counts: Counter[str]) -> dict[str, JsonValue]:
+    """The counts that are not zero."""
+    return {name: count for name, count in sorted(counts.items()) if count}
+
+
+async def _skip(context: JobContext, stages: Sequence[Stage], as_of: datetime, tolerance: timedelta) -> int:
+    fence, skipped = Fence(context.run.id, context.run.attempt), 0
+    while True:
+        context.lease.check()
+        async with context.services.database.begin() as db:
+            rows = await reminders.skip(
+                db, stages, fence, as_of=as_of, tolerance=tolerance, most=SKIPS_AT_ONCE
+            )
+        skipped += rows
+        if rows < SKIPS_AT_ONCE:
+            return skipped
+
+
+async def _send(
+    context: JobContext,
+    outbox: Outbox,
+    stages: Sequence[Stage],
+    as_of: datetime,
+    tolerance: timedelta,
+    counts: Counter[str],
+) -> bool:
+    """Page by page, until nothing is owed. False: what is left was being changed each time."""
+    fence = Fence(context.run.id, context.run.attempt)
+    while not context.lease.cancel_requested.is_set():
+        async with context.services.database.begin() as db:
+            page = await reminders.owed(db, stages, as_of=as_of, tolerance=tolerance, most=PAGE)
+        if not page:
+            return True
+        progress = 0
+        for group in pack([each.email.strip().lower() for each in page]):
+            context.lease.check()
+            now = await context.services.clock.now()
+            batch, written = await freeze_group(context, fence, [page[index] for index in group], now)
+            progress += written.total()
+            counts.update({name: written[name] for name in ("suppressed", "failed")})
+            if batch is not None:
+                await outbox.send(batch)
+        if not progress:
+            return False
+    return True

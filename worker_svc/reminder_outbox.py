@@ -1,0 +1,76 @@
+"""Sends frozen batches in the background, a few at a time."""
+
+import asyncio
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+from shared.db import reminder_batches
+from shared.db.reminder_batches import Batch
+from shared.db.reminders import Fence
+from worker_svc.context import JobContext
+from worker_svc.reminder_sending import BatchSender
+
+BATCHES_AT_ONCE: Final = 4
+
+
+class Outbox:
+    """Batches handed to `send` go out in the background; leaving the context waits for them.
+
+    After the first error that concerns everybody no new call starts, those under way are waited for, and it is raised.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._places = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._error: Exception | None = None
+        self.counts: Counter[str] = Counter()
+        self._sender = BatchSender(context, self.counts, lambda: self._error is not None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, Exception):  # cancelled: so are the calls
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if error is None and self._error is not None:
+            raise self._error
+
+    async def send(self, batch: Batch) -> None:
+        """Waits for a free place. Raises the first error of a batch sent earlier."""
+        await self._places.acquire()
+        if self._error is not None:
+            self._places.release()
+            raise self._error
+        task = asyncio.create_task(self._work(batch), name=f"batch:{batch.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def adopt_open(self, *, only_own: bool = False) -> None:
+        """Goes on with what an earlier attempt, or a run that has ended, left open."""
+        fence = Fence(self._context.run.id, self._context.run.attempt)
+        while True:
+            async with self._context.services.database.begin() as db:
+                batch = await reminder_batches.adopt(
+                    db, fence, statuses=("pending", "sending"), only_own=only_own
+                )
+            if batch is None:
+                return
+            self._context.log.info(
+                "reminder_batch_adopted", batch_id=str(batch.id), status=batch.status, calls=batch.calls
+            )
+            await self.send(batch)
+
+    async def _work(self, batch: Batch) -> None:
+        try:
+            await self._sender.go_on(batch)
+        except Exception as error:
+            if self._error is None:
+                self._error = error
+        finally:
+            self._places.release()
