@@ -1,0 +1,1 @@
+"""What puts the processes into containers: the probe, and scripts that build and check the images."""
