@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test lint lock clean check-clean help
+.PHONY: venv demo up test lint lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ lock: venv ## write the locks anew
 	.venv/bin/python -m pip install --quiet uv
 	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra sentry pyproject.toml -o requirements/runtime.txt -q
 	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt -q
+	sed -n '/^setuptools==/,/^    # via/p' requirements/dev.txt | grep -v '# via' > requirements/build.txt
+
+image: venv ## build the container images with buildah, and check them
+	.venv/bin/python -m deploy.build_images
+	.venv/bin/python -m deploy.check_images
 
 clean: ## remove what was built, not the data
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

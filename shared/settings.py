@@ -1,5 +1,6 @@
 """Settings of each process, from the environment: read once, frozen, secrets masked in every print."""
 
+import os
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -119,6 +120,7 @@ class SchedulerSettings(Settings):
     cleanup_cron: str = Field(default="0 2 * * *", description="crontab(5), such as '0 2 * * *'")
     reminder_tolerance_s: int = Field(default=86400, ge=1, description="seconds, such as 86400")
     metrics_port: OptionalPort = Field(default=9100, description="a port, 0 for a free one, or off")
+    metrics_host: str = "127.0.0.1"
 
 
 class WorkerSettings(BrevoSettings, StripeSettings, Settings):
@@ -134,6 +136,7 @@ class WorkerSettings(BrevoSettings, StripeSettings, Settings):
         default="-3d,0d,+3d,+7d,+14d", description="days around the due date, such as -3d,0d,+3d"
     )
     metrics_port: OptionalPort = Field(default=9101, description="a port, 0 for a free one, or off")
+    metrics_host: str = "127.0.0.1"
 
 
 class ApiSettings(BrevoSettings, StripeSettings, SchedulerSettings):
@@ -154,8 +157,10 @@ T = TypeVar("T", bound=BaseSettings)
 
 def load(kind: type[T]) -> T:
     """The settings of a process. Raises ConfigError: one line that names the variable and what it should look like."""
+    # An empty variable means its default, but for this one: empty, it means no files.
+    meant: dict[str, Any] = {"log_dir": ""} if os.environ.get("LOG_DIR") == "" else {}
     try:
-        return kind()
+        return kind(**meant)
     except ValidationError as error:
         raise ConfigError(_one_line(error, kind)) from None
 

@@ -48,7 +48,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
     readiness = Readiness("database", "redis")
-    health = HealthServer(readiness, settings.metrics_port)
+    health = HealthServer(readiness, settings.metrics_port, settings.metrics_host)
     await health.start()
     serving = asyncio.create_task(health.run())
     try:
