@@ -13,11 +13,13 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
 from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore, to_epoch
 from shared.core.firing import Plan, Tally, TriggerStuck, count_fires, kept_for, plan_fires
 from shared.core.jobspec import JobSpec, Queue
+from shared.db.engine import is_outage
 from shared.db.statements import statement
 
 log = structlog.get_logger(__name__)
@@ -158,12 +160,25 @@ class Firing:
         return planned
 
     def _write(self, batch: Sequence[_Planned]) -> Sequence[Any]:
+        """One transaction. One that the data refuse is repeated schedule by schedule, the culprit is broken (rule 9)."""
         params = _parameters(batch)
         self._check_trust()
-        with self._engine.begin() as connection:
-            bound_transaction(connection, self._bound_s)
-            written = connection.execute(statement("fire"), params).all()
-            self._check_trust()  # raising rolls back
+        try:
+            with self._engine.begin() as connection:
+                bound_transaction(connection, self._bound_s)
+                written = connection.execute(statement("fire"), params).all()
+                self._check_trust()  # raising rolls back
+        except DBAPIError as error:
+            if is_outage(error):
+                raise
+            if len(batch) > 1:
+                return [row for each in batch for row in self._write([each])]
+            self._break([(batch[0].schedule.row, f"refused by the database: {error.orig}")])
+            return []
+        self._tell(batch, written)
+        return written
+
+    def _tell(self, batch: Sequence[_Planned], written: Sequence[Any]) -> None:
         for row in written:
             each = batch[row.n - 1]
             metrics.FIRES.inc(sum(run.fires for run in each.plan.runs))
@@ -179,7 +194,6 @@ class Firing:
             )
             if row.runs < len(each.plan.runs):
                 log.warning("fire_already_recorded", schedule_id=row.id, runs=len(each.plan.runs) - row.runs)
-        return written
 
     def _break(self, broken: Sequence[tuple[DueRow, str]]) -> None:
         self._check_trust()

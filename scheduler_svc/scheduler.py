@@ -4,6 +4,7 @@ APScheduler keeps the stores and the timer; `_process_jobs`, which loses or doub
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 RETRY_FIRST_S = 0.1
 RETRY_CAP_S = 5.0
+#: A pass that hangs longer than this at the end of a term is left behind: it may not commit any more.
+CLOSE_TIMEOUT_S = 2.0
 
 
 class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler ships no types
@@ -35,6 +38,7 @@ class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler sh
         self._pass: asyncio.Task[None] | None = None
         self._again = False
         self._retry_s = RETRY_FIRST_S
+        self._context = contextvars.copy_context()  # whoever wakes us up, logs name the term
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="firing")
         super().__init__(
             jobstores={queue.value: JsonJobStore(engine, queue) for queue in Queue},
@@ -55,7 +59,7 @@ class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler sh
             self.shutdown(wait=False)
             await asyncio.sleep(0)
         if running is not None:
-            await asyncio.wait([running])
+            await asyncio.wait([running], timeout=CLOSE_TIMEOUT_S)
         self._thread.shutdown(wait=False)
 
     def _begin_pass(self) -> None:
@@ -63,7 +67,8 @@ class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler sh
             return
         self._again = True
         if self._pass is None or self._pass.done():
-            self._pass = asyncio.get_running_loop().create_task(self._passes(), name="firing")
+            loop = asyncio.get_running_loop()
+            self._pass = loop.create_task(self._passes(), name="firing", context=self._context)
 
     async def _passes(self) -> None:
         wait_s = 0.0
@@ -79,7 +84,8 @@ class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler sh
     async def _one_pass(self) -> float:
         outcome: Pass | Exception
         try:
-            outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._fire)
+            run = self._context.copy().run
+            outcome = await asyncio.get_running_loop().run_in_executor(self._thread, run, self._fire)
         except Exception as error:
             # An outage, or the end of the term: whoever started us decides, we keep trying.
             outcome, wait_s = error, self._retry_s

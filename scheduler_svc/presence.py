@@ -1,0 +1,50 @@
+"""What a scheduler tells about itself in Redis, for `cuebx status`; gone a few seconds after it."""
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from scheduler_svc.election import Candidate
+from shared.lifecycle import Component
+from shared.queue import keys
+
+EVERY_S = 2.0
+EXPIRES_S = 7
+
+
+class Presence(Component):
+    name = "presence"
+
+    def __init__(self, redis: Redis, candidate: Candidate, holder: str) -> None:
+        self._redis = redis
+        self._candidate = candidate
+        self._key = keys.process("scheduler", holder)
+        self._started_at = str(time.time())
+
+    async def run(self) -> None:
+        while True:
+            with suppress(RedisError, OSError):
+                await self._tell()
+            await asyncio.sleep(EVERY_S)
+
+    async def stop(self) -> None:
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(0.5):
+                await self._redis.delete(self._key)
+
+    async def _tell(self) -> None:
+        term = self._candidate.term
+        fields: dict[str | bytes, str | bytes | int | float] = {
+            "role": self._candidate.role,
+            "term": str(term.number) if term is not None else "",
+            "pid": str(os.getpid()),
+            "started_at": self._started_at,
+        }
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self._key, mapping=fields)
+            pipe.expire(self._key, EXPIRES_S)
+            await pipe.execute()

@@ -1,0 +1,71 @@
+"""Whether Redis still remembers what it was told (rule 14).
+
+Redis has an identity, and keeps a counter of ours that PostgreSQL has a copy of. Another identity means a restart or another
+primary; a counter that is missing or older than the copy means an old snapshot, or that somebody cleared it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from scheduler_svc.outages import Outages
+from shared.db.engine import Database
+from shared.queue import keys
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    identity: str
+    counter: int
+
+
+class RedisMemory:
+    """One per term: what PostgreSQL knew at its beginning is read once, later changes are this leader's own."""
+
+    def __init__(self, redis: Redis, database: Database, outages: Outages) -> None:
+        self._redis = redis
+        self._database = database
+        self._outages = outages
+        self._known: Mark | None = None
+
+    async def lost(self) -> bool:
+        """True as well where nothing was ever noted: what Redis has then is not known."""
+        if self._known is None:
+            async with self._outages.watch_postgres():
+                rows = await self._database.rows("SELECT redis_run_id, counter FROM redis_marks")
+            if not rows:
+                return True
+            self._known = Mark(rows[0].redis_run_id, rows[0].counter)
+        seen = await self._seen()
+        return seen.identity != self._known.identity or seen.counter < self._known.counter
+
+    async def note(self) -> None:
+        """Moves the counter on, in Redis first: the copy is ahead of it only if Redis forgot."""
+        async with self._outages.watch_redis():
+            counter = int(await self._redis.incr(keys.MARKER))
+            if self._known is not None and counter <= self._known.counter:
+                counter = self._known.counter + 1
+                await self._redis.set(keys.MARKER, counter)
+        mark = Mark((await self._seen()).identity, counter)
+        async with self._outages.watch_postgres():
+            await self._database.rows(
+                "INSERT INTO redis_marks (redis_run_id, counter) VALUES (:identity, :counter) ON CONFLICT (one) DO UPDATE"
+                " SET redis_run_id = excluded.redis_run_id, counter = excluded.counter, seen_at = now()"
+                " RETURNING counter",
+                identity=mark.identity,
+                counter=mark.counter,
+            )
+        self._known = mark
+
+    async def _seen(self) -> Mark:
+        async with self._outages.watch_redis(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.info("server")
+            pipe.info("replication")
+            pipe.get(keys.MARKER)
+            server, replication, marker = await pipe.execute()
+        return Mark(_identity(server, replication), int(marker or 0))
+
+
+def _identity(server: dict[str, Any], replication: dict[str, Any]) -> str:
+    return f"{server.get('run_id', '')}/{replication.get('master_replid', '')}"

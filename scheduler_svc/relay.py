@@ -1,0 +1,77 @@
+"""Moves due runs from the ledger into Redis: pick, push, mark.
+
+Killed between push and mark it leaves runs `pending` whose message is out already; the next round pushes the same message
+again, which is no second one (rule 5).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from scheduler_svc import metrics
+from scheduler_svc.outages import Outages
+from shared.core.jobspec import Queue
+from shared.db import ledger
+from shared.db.engine import Database
+from shared.lifecycle import Component
+from shared.ports import Message, Transport
+
+log = structlog.get_logger(__name__)
+
+PER_QUEUE = 500
+#: The firing path looks once a second for runs that are due, and kicks; this is for when it is busy.
+BACKSTOP_S = 5.0
+
+
+class Relay(Component):
+    name = "relay"
+
+    def __init__(self, database: Database, transport: Transport, outages: Outages) -> None:
+        self._database = database
+        self._transport = transport
+        self._outages = outages
+        self._wanted = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def kick(self) -> None:
+        """There may be something to relay."""
+        self._wanted.set()
+
+    def kick_in(self, seconds: float) -> None:
+        """There will be; replaces an earlier announcement."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
+
+    async def run(self) -> None:
+        while True:
+            self._wanted.clear()
+            while await self.relay_once() >= PER_QUEUE:
+                pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), BACKSTOP_S)
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def relay_once(self) -> int:
+        """One round; the number of runs of the fullest queue."""
+        async with self._outages.watch_postgres(), self._database.begin() as connection:
+            picked = await ledger.pick_due(connection, [queue.value for queue in Queue], per_queue=PER_QUEUE)
+        by_queue: dict[str, list[Message]] = {}
+        for each in picked:
+            by_queue.setdefault(each.queue, []).append(each.message)
+        for queue, messages in by_queue.items():
+            await self._relay(queue, messages)
+        return max(map(len, by_queue.values()), default=0)
+
+    async def _relay(self, queue: str, messages: Sequence[Message]) -> None:
+        async with self._outages.watch_redis():
+            await self._transport.push(queue, messages)
+        async with self._outages.watch_postgres(), self._database.begin() as connection:
+            marked = await ledger.mark_queued(connection, messages)
+        metrics.RELAYED.inc(len(messages))
+        log.debug("runs_relayed", queue=queue, runs=len(messages), marked=marked)

@@ -1,0 +1,118 @@
+"""What a leader does to the stores at the start of its term: schedules that code defines, and rows that were broken."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+
+from scheduler_svc import definitions
+from scheduler_svc.builtin import Definition
+from scheduler_svc.definitions import Origin
+from scheduler_svc.firing import Firing
+from scheduler_svc.rows import Unreadable, decode_job, decode_state, decode_trigger, from_epoch
+from shared.core.jobspec import JobSpec
+from shared.db import audit
+from shared.db.statements import statement
+
+log = structlog.get_logger(__name__)
+
+_MOST_ROUNDS = 20
+
+
+def sync_definitions(
+    engine: Engine,
+    firing: Firing,
+    wanted: Sequence[Definition],
+    check_trust: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Rule 17; the ids that were written. `firing` is for this alone.
+
+    Due fires are committed under the old definition first. A lower version never overwrites; at the same version the
+    leader's settings win; what an operator edited, paused or removed stays so, until it is reset.
+    """
+    for _ in range(_MOST_ROUNDS):
+        changed, due = _write(engine, wanted, check_trust)
+        if not due:
+            return changed
+        firing.fire_all(due)
+    raise TimeoutError(f"schedules keep coming due: {', '.join(due)}")
+
+
+def _write(
+    engine: Engine, wanted: Sequence[Definition], check_trust: Callable[[], None]
+) -> tuple[list[str], list[str]]:
+    """The ids written, and those that are to be written but are due."""
+    changed, due = [], []
+    by_id = {each.spec.id: each for each in wanted}
+    with engine.begin() as connection:
+        check_trust()
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('cuebx schedules'))"))
+        rows = {row.id: row for row in definitions.lock_rows(connection, list(by_id))}
+        removed = {row.id for row in connection.execute(text("SELECT id FROM schedule_removals"))}
+        resets = {row.id for row in connection.execute(text("SELECT id FROM schedule_resets"))}
+        for schedule_id, each in by_id.items():
+            row, reset = rows.get(schedule_id), schedule_id in resets
+            if row is None:
+                if schedule_id in removed and not reset:
+                    continue
+                now = connection.execute(text("SELECT now()")).scalar_one()
+                definitions.insert(connection, each.spec, _origin(each), now)
+            elif not (reset or _outdated(row, each)):
+                continue
+            elif definitions.is_due(row):
+                due.append(schedule_id)
+                continue
+            else:
+                definitions.replace(connection, row, each.spec, _origin(each))
+            changed.append(schedule_id)
+            log.info("schedule_defined", schedule_id=schedule_id, version=each.version, reset=reset)
+        _serve_resets(connection, resets - set(due))
+        check_trust()
+    return changed, due
+
+
+def _origin(each: Definition) -> Origin:
+    return Origin(each.version, each.settings_hash)
+
+
+def _outdated(row: Any, each: Definition) -> bool:
+    if row.version is None or row.edited_by is not None:
+        return False  # a person's
+    if row.version != each.version:
+        return bool(row.version < each.version)
+    return bool(row.settings_hash != each.settings_hash)
+
+
+def _serve_resets(connection: Connection, ids: set[str]) -> None:
+    for schedule_id in sorted(ids):
+        connection.execute(text("DELETE FROM schedule_removals WHERE id = :id"), {"id": schedule_id})
+        connection.execute(text("DELETE FROM schedule_resets WHERE id = :id"), {"id": schedule_id})
+        audit.record_sync(connection, actor="leader", action="restored", kind="schedule", subject=schedule_id)
+
+
+def mend_broken(engine: Engine, jobs: Mapping[str, JobSpec[Any]]) -> list[str]:
+    """Tries rows again that were broken, once a term (rule 21); the ids of those that can be read now."""
+    query = text(
+        "SELECT id, generation, job_state, broken_due FROM schedules WHERE broken IS NOT NULL ORDER BY id"
+    )
+    with engine.begin() as connection:
+        rows = connection.execute(query).all()
+        readable = [row for row in rows if _readable(row, jobs)]
+        if not readable:
+            return []
+        params = {"ids": [row.id for row in readable], "generations": [row.generation for row in readable]}
+        mended = [row.id for row in connection.execute(statement("fire_mend"), params)]
+    for schedule_id in mended:
+        log.info("schedule_mended", schedule_id=schedule_id)
+    return mended
+
+
+def _readable(row: Any, jobs: Mapping[str, JobSpec[Any]]) -> bool:
+    try:
+        state = decode_state(row.job_state)
+        decode_job(state, jobs)
+        decode_trigger(state).after(from_epoch(row.broken_due))
+    except (Unreadable, ValueError, OverflowError, OSError):
+        return False
+    return True
