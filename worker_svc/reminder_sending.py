@@ -21,7 +21,7 @@ from shared.ports import DuplicateKey, MailEvent, MailPaused, MailRefused, Outco
 from worker_svc.context import JobContext
 from worker_svc.reminder_events import BREVO_LIMIT, confirm, read_events
 
-CALLS_PER_S: Final = 20
+CALLS_PER_S: Final = 100
 TURN_TIMEOUT_S: Final = 10.0
 #: So many mails refused one by one, and none accepted: it is not the mails.
 REFUSED_IN_A_ROW: Final = 10
