@@ -14,6 +14,7 @@ from cli.lazy import Lazy, LazyGroup
 from shared.core.errors import BadInput, ConfigError
 
 COMMANDS: Mapping[str, Lazy] = {
+    "demo": Lazy("cli.demo:demo", "See it work, break, and work: the finite showcase."),
     "up": Lazy("cli.up:up", "Run everything on this machine until Ctrl-C."),
     "migrate": Lazy("cli.migrate:migrate", "Bring the database's schema to this version."),
     "doctor": Lazy("cli.doctor:doctor", "Name each problem and its fix."),
