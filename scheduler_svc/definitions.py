@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from scheduler_svc.rows import Unreadable, decode_state, decode_trigger, encode_state, from_epoch, to_epoch
 from scheduler_svc.triggers import EveryTrigger, Trigger, make_trigger
-from shared.core.schedule import IntervalTrigger, ScheduleSpec
+from shared.core.schedule import DateTrigger, IntervalTrigger, ScheduleSpec
 
 _COLUMNS = (
     "store, job_state, misfire_grace_s, catch_up, overlap, version, settings_hash, edited_by, next_run_time"
@@ -77,23 +77,36 @@ def _started(spec: ScheduleSpec, now: datetime) -> tuple[ScheduleSpec, Trigger]:
 
 
 def _continued(row: Any, spec: ScheduleSpec) -> tuple[ScheduleSpec, datetime | None]:
-    epoch = row.next_run_time if row.next_run_time is not None else (row.paused_from or row.broken_due)
+    """The new definition and its next fire (of a paused row: the first one that the pause drops)."""
     try:
-        upcoming = None if epoch is None else from_epoch(epoch)
+        upcoming = _waiting_fire(row)
         old = decode_trigger(decode_state(row.job_state))
     except (Unreadable, ValueError, OverflowError, OSError):
-        spec, trigger = _started(spec, row.now)
-        return spec, trigger.first(row.now)
+        upcoming, old = None, None
     asked = spec.trigger
     if upcoming is not None and isinstance(old, EveryTrigger) and isinstance(asked, IntervalTrigger):
         if asked.start is None:
-            spec = spec.model_copy(
-                update={"trigger": asked.model_copy(update={"start": upcoming - old.period})}
-            )
-    elif upcoming is not None and upcoming > row.now and old.spec == asked:
+            started = asked.model_copy(update={"start": upcoming - old.period})
+            spec = spec.model_copy(update={"trigger": started})
+    elif upcoming is not None and upcoming > row.now and old is not None and old.spec == asked:
         return spec, upcoming
     spec, trigger = _started(spec, row.now)
+    if row.broken_due is not None and not isinstance(asked, DateTrigger):
+        return spec, _overdue(row) or trigger.first(row.now)
     return spec, trigger.first(row.now)
+
+
+def _waiting_fire(row: Any) -> datetime | None:
+    epoch = row.next_run_time if row.next_run_time is not None else row.paused_from
+    return None if epoch is None else from_epoch(epoch)
+
+
+def _overdue(row: Any) -> datetime | None:
+    """The fire that a broken row still owes: the definition that mends it starts with that."""
+    try:
+        return from_epoch(row.broken_due)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _values(spec: ScheduleSpec, origin: Origin) -> dict[str, Any]:

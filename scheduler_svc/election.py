@@ -32,9 +32,9 @@ class Candidate(Component):
 
     def __init__(self, resources: Resources, lock: LeaderLock, holder: str) -> None:
         self.term: Term | None = None
-        self.last_term = 0
         self.schema_behind: SchemaBehind | None = None
         self.schema_known = asyncio.Event()
+        self.changed = asyncio.Event()  # the role has
         self._r = resources
         self._lock = lock
         self._holder = holder
@@ -128,10 +128,9 @@ class Candidate(Component):
 
     def _set_term(self, term: Term | None) -> None:
         self.term = term
-        if term is not None:
-            self.last_term = term.number
-            if self._stopping.is_set():
-                term.end("shutdown")
+        self.changed.set()
+        if term is not None and self._stopping.is_set():
+            term.end("shutdown")
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:

@@ -39,7 +39,10 @@ _STORES = [queue.value for queue in Queue]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due."""
+    """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due.
+
+    `runs` are those that are to run; `due` counts the schedules that were due, still being counted ones included.
+    """
 
     wait_s: float
     relay_in_s: float | None = None
@@ -101,7 +104,7 @@ class Firing:
             wait_s=wait_s,
             relay_in_s=_seconds_until(head.next_run_at, head.now),
             schedules=len(written),
-            runs=sum(row.runs for row in written),
+            runs=sum(row.runs - row.skipped for row in written),
             due=len(rows) + len(self._counting),
             resets=head.resets,
         )

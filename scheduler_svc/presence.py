@@ -12,8 +12,8 @@ from scheduler_svc.election import Candidate
 from shared.lifecycle import Component
 from shared.queue import keys
 
-EVERY_S = 2.0
-EXPIRES_S = 7
+EVERY_S = 3.0
+EXPIRES_S = 10
 
 
 class Presence(Component):
@@ -29,7 +29,9 @@ class Presence(Component):
         while True:
             with suppress(RedisError, OSError):
                 await self._tell()
-            await asyncio.sleep(EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._candidate.changed.wait(), EVERY_S)
+            self._candidate.changed.clear()
 
     async def stop(self) -> None:
         with suppress(RedisError, OSError, TimeoutError):
@@ -44,7 +46,7 @@ class Presence(Component):
             "pid": str(os.getpid()),
             "started_at": self._started_at,
         }
-        async with self._redis.pipeline(transaction=True) as pipe:
+        async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(self._key, mapping=fields)
             pipe.expire(self._key, EXPIRES_S)
             await pipe.execute()

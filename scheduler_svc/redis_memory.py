@@ -28,6 +28,7 @@ class RedisMemory:
         self._database = database
         self._outages = outages
         self._known: Mark | None = None
+        self._seen: Mark | None = None
 
     async def lost(self) -> bool:
         """True as well where nothing was ever noted: what Redis has then is not known."""
@@ -37,8 +38,8 @@ class RedisMemory:
             if not rows:
                 return True
             self._known = Mark(rows[0].redis_run_id, rows[0].counter)
-        seen = await self._seen()
-        return seen.identity != self._known.identity or seen.counter < self._known.counter
+        self._seen = await self._look()
+        return self._seen.identity != self._known.identity or self._seen.counter < self._known.counter
 
     async def note(self) -> None:
         """Moves the counter on, in Redis first: the copy is ahead of it only if Redis forgot."""
@@ -47,7 +48,9 @@ class RedisMemory:
             if self._known is not None and counter <= self._known.counter:
                 counter = self._known.counter + 1
                 await self._redis.set(keys.MARKER, counter)
-        mark = Mark((await self._seen()).identity, counter)
+        # As seen before anything was pushed again: a restart meanwhile shows at the next look.
+        seen = self._seen or await self._look()
+        mark = Mark(seen.identity, counter)
         async with self._outages.watch_postgres():
             await self._database.rows(
                 "INSERT INTO redis_marks (redis_run_id, counter) VALUES (:identity, :counter) ON CONFLICT (one) DO UPDATE"
@@ -58,7 +61,7 @@ class RedisMemory:
             )
         self._known = mark
 
-    async def _seen(self) -> Mark:
+    async def _look(self) -> Mark:
         async with self._outages.watch_redis(), self._redis.pipeline(transaction=False) as pipe:
             pipe.info("server")
             pipe.info("replication")

@@ -4,13 +4,41 @@ Synchronous: call it from a thread where there is an event loop. Every edit is o
 after it, `notify` wakes the leader, which would otherwise notice within a second.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
 
+from scheduler_svc import definitions, pausing, views
+from scheduler_svc.definitions import Origin
+from scheduler_svc.firing import Firing
+from scheduler_svc.rows import Unreadable, decode_state, decode_trigger
+from scheduler_svc.triggers import make_trigger
+from shared.core.errors import BadInput
+from shared.core.firing import Tally
+from shared.core.jobspec import JobSpec
 from shared.core.schedule import ScheduleSpec, ScheduleView
+from shared.db import audit
+from shared.jobs import JOBS
+
+#: An edit that collides with fires or other edits is tried again this often.
+_TRIES = 20
+_BOUND_S = 5.0
+
+
+_FORGET = (
+    text("DELETE FROM schedules WHERE id = :id"),
+    text("DELETE FROM schedule_resets WHERE id = :id"),
+    text("DELETE FROM pauses WHERE kind = 'schedule' AND name = :id"),
+)
+
+
+class _Again(Exception):
+    """The row changed between reading and locking."""
 
 
 def _nobody() -> None:
@@ -20,40 +48,227 @@ def _nobody() -> None:
 class Schedules:
     """All methods raise BadInput where an id does not exist, or input cannot be accepted."""
 
-    def __init__(self, engine: Engine, notify: Callable[[], None] = _nobody) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        notify: Callable[[], None] = _nobody,
+        jobs: Mapping[str, JobSpec[Any]] = JOBS,
+    ) -> None:
         self._engine = engine
         self._notify = notify
+        self._jobs = jobs
 
     def list(self) -> Sequence[ScheduleView]:
         """All schedules by id, also broken ones and removed ones that code defines."""
-        raise NotImplementedError
+        with self._engine.begin() as connection:
+            return views.read(connection)
 
     def get(self, schedule_id: str) -> ScheduleView:
-        raise NotImplementedError
+        with self._engine.begin() as connection:
+            found = views.read(connection, schedule_id)
+        if not found:
+            raise _unknown(schedule_id)
+        return found[0]
 
     def add(self, spec: ScheduleSpec, *, actor: str, replace: bool = False) -> ScheduleView:
-        """Adds a schedule; with `replace`, edits the one that has this id."""
-        raise NotImplementedError
+        """Adds a schedule; with `replace`, edits the one that has this id.
+
+        What was due before the edit is committed under the old definition. A paused schedule stays paused.
+        """
+        spec = spec.bound_to(self._jobs)
+        if make_trigger(spec.trigger).first(self._now()) is None:
+            raise BadInput(f"trigger: {spec.trigger} never fires")
+        if replace and self._exists(spec.id):
+            self._edit(spec.id, lambda db, row, missed: self._replace(db, row, missed, spec, actor))
+        else:
+            self._insert(spec, actor)
+        self._notify()
+        return self.get(spec.id)
 
     def pause(self, schedule_id: str, *, actor: str, reason: str = "") -> ScheduleView:
-        raise NotImplementedError
+        """No fires from now on; one that is overdue counts as missed by the pause. Pausing twice changes nothing."""
+        with self._engine.begin() as connection:
+            if not definitions.lock_rows(connection, [schedule_id]):
+                raise _unknown(schedule_id)
+            if pausing.pause(connection, schedule_id, actor=actor, reason=reason):
+                _audit(connection, actor, "paused", schedule_id, {"reason": reason})
+        self._notify()
+        return self.get(schedule_id)
 
-    def resume(self, schedule_id: str, *, actor: str) -> ScheduleView:
-        """Ends a pause. What was missed meanwhile becomes one skipped run that counts it."""
-        raise NotImplementedError
+    def resume(self, schedule_id: str, *, actor: str) -> ScheduleView | None:
+        """Ends a pause. What was missed meanwhile becomes one skipped run that counts it.
+
+        None where nothing is left: a one-shot whose date passed during the pause.
+        """
+        self._edit(schedule_id, lambda db, row, missed: self._resume(db, row, missed, actor))
+        self._notify()
+        return self.get(schedule_id) if self._exists(schedule_id) else None
 
     def remove(self, schedule_id: str, *, actor: str) -> None:
         """Its runs stay. One that code defines stays removed until it is reset."""
-        raise NotImplementedError
+        with self._engine.begin() as connection:
+            rows = definitions.lock_rows(connection, [schedule_id])
+            if not rows:
+                raise _unknown(schedule_id)
+            if rows[0].version is not None:
+                connection.execute(
+                    text(
+                        "INSERT INTO schedule_removals (id, store, actor) VALUES (:id, :store, :actor)"
+                        " ON CONFLICT (id) DO UPDATE SET actor = excluded.actor, removed_at = now()"
+                    ),
+                    {"id": schedule_id, "store": rows[0].store, "actor": actor},
+                )
+            for sql in _FORGET:
+                connection.execute(sql, {"id": schedule_id})
+            _audit(connection, actor, "removed", schedule_id, {"job_state": rows[0].job_state})
+        self._notify()
 
     def reset(self, schedule_id: str, *, actor: str) -> None:
-        """Asks the leader to restore what code defines: an operator's edit, pause or removal is dropped."""
-        raise NotImplementedError
+        """Asks the leader to restore what code defines: an operator's edit, pause or removal is dropped.
+
+        The leader does so within a second, or at the start of the next term.
+        """
+        view = self.get(schedule_id)
+        if view.source != "code" and not self._was_removed(schedule_id):
+            raise BadInput(f"schedule {schedule_id}: is not defined by code, so there is nothing to reset to")
+        if view.paused:
+            self.resume(schedule_id, actor=actor)
+        with self._engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO schedule_resets (id, actor) VALUES (:id, :actor) ON CONFLICT (id) DO NOTHING"
+                ),
+                {"id": schedule_id, "actor": actor},
+            )
+            _audit(connection, actor, "reset", schedule_id)
+        self._notify()
 
     def preview(self, schedule: ScheduleSpec | str, count: int = 5) -> Sequence[datetime]:
-        """The next fires of a schedule, or of one that is not added yet; fewer where the trigger ends."""
-        raise NotImplementedError
+        """The next fires of a schedule, or of one that is not added yet; fewer where the trigger ends.
+
+        For a paused schedule, what they would be if it were resumed now.
+        """
+        now = self._now()
+        if isinstance(schedule, ScheduleSpec):
+            trigger = make_trigger(schedule.trigger)
+            upcoming = trigger.first(now)
+        else:
+            view = self.get(schedule)
+            if view.trigger is None or view.broken:
+                raise BadInput(f"schedule {schedule}: cannot be read ({view.broken or 'removed'})")
+            trigger = make_trigger(view.trigger)
+            upcoming = view.next_run_time or trigger.first(now)
+        fires: list[datetime] = []
+        while upcoming is not None and len(fires) < count:
+            fires.append(upcoming)
+            upcoming = trigger.after(upcoming)
+        return fires
 
     def job_and_args(self, schedule_id: str) -> tuple[str, dict[str, JsonValue]]:
         """What a manual run of it needs."""
-        raise NotImplementedError
+        view = self.get(schedule_id)
+        if view.job is None:
+            raise BadInput(f"schedule {schedule_id}: cannot be read ({view.broken or 'removed'})")
+        return view.job, view.args
+
+    def _now(self) -> datetime:
+        with self._engine.begin() as connection:
+            now: datetime = connection.execute(text("SELECT now()")).scalar_one()
+        return now
+
+    def _exists(self, schedule_id: str) -> bool:
+        with self._engine.begin() as connection:
+            query = text("SELECT FROM schedule_ids WHERE id = :id")
+            return connection.execute(query, {"id": schedule_id}).first() is not None
+
+    def _was_removed(self, schedule_id: str) -> bool:
+        with self._engine.begin() as connection:
+            query = text("SELECT FROM schedule_removals WHERE id = :id")
+            return connection.execute(query, {"id": schedule_id}).first() is not None
+
+    def _insert(self, spec: ScheduleSpec, actor: str) -> None:
+        with _conflicts(spec.id), self._engine.begin() as connection:
+            now = connection.execute(text("SELECT now()")).scalar_one()
+            definitions.insert(connection, spec, Origin(), now)
+            _audit(connection, actor, "added", spec.id, spec.model_dump(mode="json"))
+
+    def _edit(self, schedule_id: str, edit: Callable[[Connection, Any, Tally | None], None]) -> None:
+        """Locks the row in a state that was prepared for: nothing due, what a pause missed counted.
+
+        Counting and firing happen outside the transaction, so the row may have changed meanwhile.
+        """
+        firing = Firing(self._engine, self._jobs, bound_s=_BOUND_S)
+        for _ in range(_TRIES):
+            before, missed = self._prepare(schedule_id, firing)
+            try:
+                with self._engine.begin() as connection:
+                    [row] = definitions.lock_rows(connection, [schedule_id]) or [None]
+                    if row is None or definitions.is_due(row) or _identity(row) != _identity(before):
+                        raise _Again
+                    edit(connection, row, missed)
+                    return
+            except _Again:
+                continue
+        raise BadInput(f"schedule {schedule_id}: is being changed by somebody else; try again")
+
+    def _prepare(self, schedule_id: str, firing: Firing) -> tuple[Any, Tally | None]:
+        firing.fire_all([schedule_id])
+        with self._engine.begin() as connection:
+            rows = definitions.lock_rows(connection, [schedule_id])
+        if not rows:
+            raise _unknown(schedule_id)
+        try:
+            return rows[0], pausing.count_missed(rows[0], self._jobs, rows[0].now)
+        except Unreadable:
+            return rows[0], None  # an edit may be what mends it
+
+    def _replace(
+        self, connection: Connection, row: Any, missed: Tally | None, spec: ScheduleSpec, actor: str
+    ) -> None:
+        pausing.settle(connection, row, missed, self._jobs)
+        edited_by = actor if row.version is not None else None
+        definitions.replace(connection, row, spec, Origin(row.version, row.settings_hash, edited_by))
+        detail = {"before": row.job_state, "after": spec.model_dump(mode="json")}
+        _audit(connection, actor, "edited", spec.id, detail)
+
+    def _resume(self, connection: Connection, row: Any, missed: Tally | None, actor: str) -> None:
+        if not row.paused:
+            raise BadInput(f"schedule {row.id}: is not paused")
+        try:
+            decode_trigger(decode_state(row.job_state))
+        except Unreadable as error:
+            raise BadInput(f"schedule {row.id}: cannot be read ({error}); replace it, or remove it") from None
+        pausing.resume(connection, row, missed, self._jobs)
+        _audit(connection, actor, "resumed", row.id, {"missed": missed.count if missed else 0})
+
+
+def _identity(row: Any) -> tuple[int, float | None]:
+    return row.generation, row.paused_from
+
+
+def _audit(
+    connection: Connection,
+    actor: str,
+    action: str,
+    schedule_id: str,
+    detail: Mapping[str, JsonValue] | None = None,
+) -> None:
+    audit.record_sync(
+        connection, actor=actor, action=action, kind="schedule", subject=schedule_id, detail=detail
+    )
+
+
+@contextmanager
+def _conflicts(schedule_id: str) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if "schedule_ids" not in str(error.orig):
+            raise
+        raise BadInput(
+            f"id: there is a schedule {schedule_id} already; add it with replace to edit it"
+        ) from None
+
+
+def _unknown(schedule_id: str) -> BadInput:
+    return BadInput(f"id: there is no schedule {schedule_id!r}")

@@ -48,6 +48,7 @@ class Sweeper(Component):
         self._lease_s = lease_s
         self._every_s = max(0.2, lease_s / 5)
         self._checked = _FIRST
+        self._returned_at = float("-inf")
 
     async def run(self) -> None:
         while True:
@@ -59,14 +60,19 @@ class Sweeper(Component):
         if await self._memory.lost():
             await self._push_all_again()
         await self._memory.note()
-        async with self._outages.watch_redis():
-            for queue in Queue:
-                returned = await self._transport.return_stale(queue.value, self._lease_s)
-                metrics.SWEPT.labels("message").inc(returned)
+        if time.monotonic() - self._returned_at > self._lease_s / 2:
+            await self._return_stale()
         page, lost = await self._look()
         while lost >= PAGE:
             _, lost = await self._look()
         await self._check(page)
+
+    async def _return_stale(self) -> None:
+        async with self._outages.watch_redis():
+            for queue in Queue:
+                returned = await self._transport.return_stale(queue.value, self._lease_s)
+                metrics.SWEPT.labels("message").inc(returned)
+        self._returned_at = time.monotonic()
 
     async def _look(self) -> tuple[list[ledger.QueuedMessage], int]:
         """The next page of queued runs, and how many lost leases were decided about, in one transaction."""

@@ -18,6 +18,13 @@ from shared.db.statements import statement
 log = structlog.get_logger(__name__)
 
 _MOST_ROUNDS = 20
+_SERVED = (
+    text("DELETE FROM schedule_removals WHERE id = :id"),
+    text("DELETE FROM schedule_resets WHERE id = :id"),
+)
+_DISOWN = text(
+    "UPDATE schedules SET edited_by = NULL, settings_hash = NULL WHERE id = :id AND version IS NOT NULL"
+)
 
 
 def sync_definitions(
@@ -67,7 +74,7 @@ def _write(
                 definitions.replace(connection, row, each.spec, _origin(each))
             changed.append(schedule_id)
             log.info("schedule_defined", schedule_id=schedule_id, version=each.version, reset=reset)
-        _serve_resets(connection, resets - set(due))
+        _serve_resets(connection, resets - set(due), resets - set(by_id))
         check_trust()
     return changed, due
 
@@ -84,10 +91,13 @@ def _outdated(row: Any, each: Definition) -> bool:
     return bool(row.settings_hash != each.settings_hash)
 
 
-def _serve_resets(connection: Connection, ids: set[str]) -> None:
-    for schedule_id in sorted(ids):
-        connection.execute(text("DELETE FROM schedule_removals WHERE id = :id"), {"id": schedule_id})
-        connection.execute(text("DELETE FROM schedule_resets WHERE id = :id"), {"id": schedule_id})
+def _serve_resets(connection: Connection, served: set[str], foreign: set[str]) -> None:
+    """`foreign` are defined by a version other than this one: whoever has it, and leads, restores them."""
+    for schedule_id in sorted(served):
+        for sql in _SERVED:
+            connection.execute(sql, {"id": schedule_id})
+        if schedule_id in foreign:
+            connection.execute(_DISOWN, {"id": schedule_id})
         audit.record_sync(connection, actor="leader", action="restored", kind="schedule", subject=schedule_id)
 
 
