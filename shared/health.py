@@ -31,7 +31,7 @@ class Readiness:
         self._checks[name] = None
 
     def failed(self, name: str, why: str) -> None:
-        if self._checks.get(name) is None:
+        if self._checks.get(name) != why:
             log.warning("not_ready", check=name, why=why)
         self._checks[name] = why
 

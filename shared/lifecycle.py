@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -11,6 +10,8 @@ log = structlog.get_logger(__name__)
 
 RESTART_FIRST_S = 0.2
 RESTART_CAP_S = 5.0
+#: How long a cancelled component may take to unwind; the others still have to be stopped.
+END_TIMEOUT_S = 5.0
 
 
 class Component:
@@ -47,9 +48,14 @@ async def supervise(components: Sequence[Component], stop: asyncio.Event) -> Non
                 await component.stop()
             except Exception:
                 log.exception("component_stop_failed", component=component.name)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _end(component, task)
+
+
+async def _end(component: Component, task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait({task}, timeout=END_TIMEOUT_S)
+    if not task.done():
+        log.error("component_does_not_end", component=component.name)
 
 
 async def _keep_running(component: Component) -> None:

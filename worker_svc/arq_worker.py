@@ -72,15 +72,23 @@ class QueueWorker(Worker):
             await self._intake.wait(BACKSTOP_S)
 
     async def _claim_and_start(self, free: int) -> bool:
-        attempts, more = await self._intake.claim(free)
-        for attempt in attempts:
+        batch = await self._intake.claim(free)
+        for attempt in batch.attempts:
             self._start(attempt)
-        return more
+        # After the start: what the ledger gave us runs, whether Redis hears of it or not.
+        await self._intake.acknowledge(batch)
+        return batch.more
+
+    async def check(self) -> None:
+        """Raises redis's errors, or DatabaseAway: nothing is taken from Redis before both answer (rule 8)."""
+        await self.pool.ping()
+        await self._intake.check()
 
     async def settle(self) -> None:
         """Waits for a claim that is under way; its errors were the main loop's to see."""
         if self._claiming is not None:
             await asyncio.wait({self._claiming}, timeout=SETTLE_S)
+            self._claiming.cancel()
 
     def _start(self, attempt: Attempt) -> None:
         task = self._funnel.start(attempt)
@@ -130,17 +138,16 @@ class QueueLoop(Component):
         """No more claims. Running attempts go on: the drain deals with them."""
         if self._main is not None:
             self._main.cancel()
+            await asyncio.wait({self._main}, timeout=SETTLE_S)
         await self._worker.settle()
-
-    async def close(self) -> None:
-        await self._pool.close(close_connection_pool=True)
+        await self._pool.aclose(close_connection_pool=True)
 
     async def _until_it_fails(self) -> None:
         try:
-            await self._pool.ping()
+            await self._worker.check()
             self._readiness.ok("redis")
             await self._worker.main()
         except DatabaseAway as error:
             log.warning("claims_wait_for_database", queue=self._queue, error=str(error))
         except (RedisError, OSError, TimeoutError) as error:
-            self._readiness.failed("redis", type(error).__name__)
+            self._readiness.failed("redis", f"{type(error).__name__}: {error}")

@@ -20,12 +20,14 @@ class Stop(Enum):
 
 
 class Attempt:
-    """One claimed run while its handler works."""
+    """One claimed run while its handler works. Make it where an event loop runs."""
 
     def __init__(self, run: ClaimedRun, lease: Lease) -> None:
         self.run = run
         self.lease = lease
         self.stopped: Stop | None = None
+        #: Done once the handler was told to stop, for those who wait for either.
+        self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handler: asyncio.Task[object] | None = None
 
     def watch(self, handler: "asyncio.Task[object]") -> None:
@@ -35,11 +37,15 @@ class Attempt:
             handler.cancel()
 
     def stop(self, why: Stop) -> None:
-        """Cancels the handler. The first reason stands, except that a lost lease overrides all."""
-        if self.stopped is None or why is Stop.LOST:
+        """Cancels the handler, once. The first reason stands, except that a lost lease overrides all."""
+        first = self.stopped is None
+        if first or why is Stop.LOST:
             self.stopped = why
         if why is Stop.LOST:
             self.lease.lose()
+        if not first:
+            return  # cancelling again would break into its clean-up
+        self.stopping.set_result(None)
         if self._handler is not None:
             self._handler.cancel()
 
@@ -53,9 +59,12 @@ class Attempts:
         self._empty.set()
 
     def add(self, attempt: Attempt) -> None:
-        # A run can come back to the worker that lost it while the old handler still unwinds: the new attempt counts.
+        """A run can come back to the worker that lost it and does not know yet: the new attempt ends the old one."""
+        old = self._by_run.get(attempt.run.id)
         self._by_run[attempt.run.id] = attempt
         self._empty.clear()
+        if old is not None:
+            old.stop(Stop.LOST)
 
     def remove(self, attempt: Attempt) -> None:
         if self._by_run.get(attempt.run.id) is attempt:

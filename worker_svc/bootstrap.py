@@ -8,9 +8,6 @@ from datetime import timedelta
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from shared.providers.brevo_mailer import BrevoMailer
-from shared.providers.stripe_gateway import StripeGateway
-from shared.queue.limiter import RedisRateLimiter
 
 from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
@@ -20,8 +17,11 @@ from shared.enqueue import Enqueuer
 from shared.health import HealthServer, Readiness
 from shared.lifecycle import Component, stop_on_signals, supervise
 from shared.process import process_name
+from shared.providers.brevo_mailer import BrevoMailer
+from shared.providers.stripe_gateway import StripeGateway
 from shared.queue import keys
 from shared.queue.connection import connect
+from shared.queue.limiter import RedisRateLimiter
 from shared.queue.transport import RedisTransport
 from shared.settings import WorkerSettings
 from worker_svc.arq_worker import QueueLoop, QueueWorker, arq_pool

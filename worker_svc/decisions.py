@@ -3,9 +3,10 @@
 import random
 
 from shared.core.decide import decide_error, decide_outcome
-from shared.core.outcomes import Decision, Outcome
+from shared.core.outcomes import Decision, Done, Outcome
 from shared.db.ledger import ClaimedRun
 from shared.jobs import JOBS
+from worker_svc.results import storable
 
 
 def decide_for(run: ClaimedRun, outcome: Outcome | BaseException) -> Decision:
@@ -13,4 +14,6 @@ def decide_for(run: ClaimedRun, outcome: Outcome | BaseException) -> Decision:
     policy = JOBS[run.job].retry
     if isinstance(outcome, BaseException):
         return decide_error(outcome, run.attempt, run.max_attempts, policy, random.random)
+    if isinstance(outcome, Done):
+        outcome = Done(storable(outcome.result))
     return decide_outcome(outcome, run.attempt, run.max_attempts, policy, random.random)

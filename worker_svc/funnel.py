@@ -1,33 +1,36 @@
 """One funnel for every run: decode and validate its arguments, handle it under a time-out, decide, record."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import get_args
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import structlog
-from pydantic import JsonValue
+from pydantic import ValidationError
 from structlog.stdlib import BoundLogger
 
-from shared.core.decide import decide_handed_back, decide_unknown_job
-from shared.core.errors import Fenced, PauseQueue, PermanentError
-from shared.core.jobspec import Overlap
-from shared.core.outcomes import Cancel, Decision, Done, Outcome, Recorded
+from shared.core.decide import clean_text, decide_unknown_job
+from shared.core.errors import PauseQueue, PermanentError
+from shared.core.jobspec import JobSpec, Overlap, describe
+from shared.core.outcomes import Cancel, Decision
 from shared.db import pauses
+from shared.db.ledger import ClaimedRun
 from shared.jobs import JOBS
 from worker_svc import metrics
 from worker_svc.attempts import Attempt, Attempts, Stop
 from worker_svc.context import Handler, JobContext, Services
 from worker_svc.decisions import decide_for
 from worker_svc.recorder import Recorder
+from worker_svc.verdict import verdict
 
 log = structlog.get_logger(__name__)
 
 #: How long a handler that was told to stop may take to unwind before it is left behind.
 UNWIND_S = 5.0
-MAX_RESULT_BYTES = 16_384
-_OUTCOMES = get_args(Outcome)
+#: How long a run's slot may wait for Redis after the run: the relay looks once a second by itself.
+WAKE_S = 0.5
 
 
 class Funnel:
@@ -59,12 +62,13 @@ class Funnel:
         began = time.monotonic()
         try:
             decision = await self._decide(attempt, logger)
-            ours = True if decision is None else await self._recorder.record(attempt, decision)
-            self._report(attempt, decision, ours, time.monotonic() - began, logger)
+            ours = decision is not None and await self._recorder.record(attempt, decision)
+            _report(attempt, decision, ours, time.monotonic() - began, logger)
             if run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
-                await (
-                    self._wake_relay()
-                )  # the schedule's next fire, or another worker, need not wait a second
+                # The schedule's next fire, or another worker, need not wait a second.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WAKE_S):
+                        await self._wake_relay()
         except Exception:
             logger.exception("funnel_failed")
         finally:
@@ -82,115 +86,86 @@ class Funnel:
                 return decide_for(run, Cancel("cancelled on request"))
         try:
             args = spec.decode(run.args)
-        except ValueError as error:  # pydantic's ValidationError among them
-            return decide_for(run, PermanentError(f"the arguments cannot be read: {error}"))
+        except Exception as error:  # ValidationError, or what a validator of the job's own raises
+            return decide_for(run, PermanentError(f"the arguments cannot be read: {_complaint(error, spec)}"))
         context = JobContext(run, attempt.lease, self._services, logger)
         task: asyncio.Task[object] = asyncio.create_task(
             _call(handler, context, args), name=f"{run.job}:{run.id}"
         )
         attempt.watch(task)
-        await self._wait(task, attempt, spec.timeout.total_seconds())
-        return await self._judge(task, attempt, logger)
-
-    async def _wait(self, task: "asyncio.Task[object]", attempt: Attempt, timeout_s: float) -> None:
-        if attempt.stopped is None:
-            await asyncio.wait({task}, timeout=timeout_s)
-        if not task.done():
-            attempt.stop(Stop.TIMEOUT)
-            await asyncio.wait({task}, timeout=UNWIND_S)
-
-    async def _judge(
-        self, task: "asyncio.Task[object]", attempt: Attempt, logger: BoundLogger
-    ) -> Decision | None:
-        if attempt.stopped is Stop.LOST:
-            return None
-        if not task.done() or task.cancelled():
-            return self._interrupted(attempt, task.done(), logger)
-        error = task.exception()
-        if error is None:
-            return self._returned(attempt, task.result())
-        if isinstance(error, Fenced):
-            logger.info("run_fenced", error=str(error))
-            return None
-        if isinstance(error, PauseQueue):
-            await self._pause(attempt, error, logger)
-        decision = decide_for(attempt.run, error)
+        await self._wait(task, attempt, spec.timeout.total_seconds(), logger)
+        decision = verdict(run, attempt.stopped, task)
+        raised = task.exception() if task.done() and not task.cancelled() else None
+        if raised is None or decision is None:
+            return decision
+        if isinstance(raised, PauseQueue):
+            return await self._pause(run, raised, decision, logger)
         if not decision.free:
-            logger.warning("handler_raised", error=decision.error, exc_info=error)
+            logger.warning("handler_raised", error=decision.error, exc_info=raised)
         return decision
 
-    def _returned(self, attempt: Attempt, value: object) -> Decision | None:
-        if isinstance(value, Recorded):
-            return None
-        if not isinstance(value, _OUTCOMES):
-            return decide_for(
-                attempt.run, PermanentError(f"the handler returned {type(value).__name__}, not an outcome")
-            )
-        if isinstance(value, Done):
-            value = Done(_storable(value.result))
-        return decide_for(attempt.run, value)
-
-    def _interrupted(self, attempt: Attempt, unwound: bool, logger: BoundLogger) -> Decision | None:
-        run = attempt.run
-        if not unwound:
-            logger.error("handler_ignores_cancellation")
-        match attempt.stopped:
-            case Stop.CANCEL:
-                return decide_for(run, Cancel("cancelled on request"))
-            case Stop.HAND_BACK:
-                return decide_handed_back()
-            case Stop.TIMEOUT:
-                return decide_for(
-                    run, TimeoutError(f"ran longer than the job's limit of {JOBS[run.job].timeout}")
-                )
-            case _:
-                return decide_for(run, RuntimeError("the handler cancelled itself"))
-
-    async def _pause(self, attempt: Attempt, error: PauseQueue, logger: BoundLogger) -> None:
-        async with self._services.database.begin() as connection:
-            began = await pauses.pause_queue_for(
-                connection,
-                attempt.run.queue,
-                error.kind,
-                reason=str(error),
-                probe_after_s=error.probe_after_s,
-            )
-        if began:
-            logger.error("queue_paused", queue=attempt.run.queue, cause=error.kind.value, reason=str(error))
-
-    def _report(
-        self, attempt: Attempt, decision: Decision | None, ours: bool, seconds: float, logger: BoundLogger
+    async def _wait(
+        self, task: "asyncio.Task[object]", attempt: Attempt, timeout_s: float, logger: BoundLogger
     ) -> None:
-        run = attempt.run
-        state = (
-            "lost"
-            if not ours or attempt.stopped is Stop.LOST
-            else "recorded"
-            if decision is None
-            else decision.state.value
-        )
-        metrics.RUNS.labels(run.job, state).inc()
-        metrics.DURATION.labels(run.job).observe(seconds)
-        logger.info(
-            "run_ended",
-            state=state,
-            seconds=round(seconds, 4),
-            error=None if decision is None else decision.error,
-        )
+        """Until the handler has ended; or was told to stop, by others or by its time-out, and had time to unwind."""
+        either: set[asyncio.Future[Any]] = {task, attempt.stopping}
+        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return
+        attempt.stop(Stop.TIMEOUT)
+        await asyncio.wait({task}, timeout=UNWIND_S)
+        if not task.done():
+            # It goes on, and soon another attempt may too: no provider call of this one starts any more.
+            attempt.lease.lose()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            logger.error("handler_ignores_cancellation")
+
+    async def _pause(
+        self, run: ClaimedRun, error: PauseQueue, decision: Decision, logger: BoundLogger
+    ) -> Decision:
+        """Pauses the run's queue. Where that fails the run itself waits as long, and finds out again."""
+        try:
+            async with self._services.database.begin() as connection:
+                began = await pauses.pause_queue_for(
+                    connection,
+                    run.queue,
+                    error.kind,
+                    reason=clean_text(str(error)),
+                    probe_after_s=error.probe_after_s,
+                )
+        except Exception:
+            logger.exception("queue_not_paused", queue=run.queue, cause=error.kind.value)
+            return replace(decision, delay_s=error.probe_after_s)
+        if began:
+            logger.error("queue_paused", queue=run.queue, cause=error.kind.value, reason=str(error))
+        return decision
+
+
+def _report(
+    attempt: Attempt, decision: Decision | None, ours: bool, seconds: float, logger: BoundLogger
+) -> None:
+    job = attempt.run.job
+    if decision is not None and ours:
+        state = decision.state.value
+    else:
+        state = "recorded" if decision is None and attempt.stopped is not Stop.LOST else "lost"
+    metrics.RUNS.labels(job if job in JOBS else "unknown", state).inc()
+    metrics.DURATION.labels(job if job in JOBS else "unknown").observe(seconds)
+    error = None if decision is None else decision.error
+    logger.info("run_ended", state=state, seconds=round(seconds, 4), error=error)
+
+
+def _complaint(error: Exception, spec: JobSpec[Any]) -> str:
+    return (
+        describe(error, spec.args)
+        if isinstance(error, ValidationError)
+        else f"{type(error).__name__}: {error}"
+    )
 
 
 async def _call(handler: Handler, context: JobContext, args: object) -> object:
-    return await handler(context, args)
-
-
-def _storable(result: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The work is done: a result that cannot be kept must not undo it."""
     try:
-        size = len(json.dumps(result, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        return {"result_not_kept": str(error)}
-    return (
-        dict(result)
-        if size <= MAX_RESULT_BYTES
-        else {"result_not_kept": f"{size} bytes are more than {MAX_RESULT_BYTES}"}
-    )
+        return await handler(context, args)
+    except (SystemExit, KeyboardInterrupt) as error:
+        # In a task these end the whole process, and the neighbours with it.
+        raise RuntimeError(f"the handler raised {type(error).__name__}") from error

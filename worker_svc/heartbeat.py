@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import ledger
 from shared.db.engine import Database, is_outage
@@ -33,6 +35,14 @@ class Heartbeat(Component):
         self._lease_s = lease_s
 
     async def run(self) -> None:
+        try:
+            await self._beat_on()
+        finally:
+            # Here and not in `stop`: the last beat must have given its connection back.
+            with suppress(OSError, SQLAlchemyError):
+                await self._database.close()
+
+    async def _beat_on(self) -> None:
         while True:
             pause = min(self._lease_s / 3, IDLE_CHECK_S)
             try:
@@ -43,11 +53,8 @@ class Heartbeat(Component):
                     raise
                 self._readiness.failed("database", type(error).__name__)
                 pause = min(pause, OUTAGE_CHECK_S)
-            self._drop_expired()
+            self._tell_expired()
             await asyncio.sleep(pause)
-
-    async def stop(self) -> None:
-        await self._database.close()
 
     async def beat(self) -> None:
         """One statement for all runs; a plain ping where there are none."""
@@ -76,9 +83,9 @@ class Heartbeat(Component):
             if spec is None or spec.cancellable:
                 attempt.stop(Stop.CANCEL)
 
-    def _drop_expired(self) -> None:
-        """A lease that ran out unanswered is no longer ours to work under, even if nobody said so."""
+    def _tell_expired(self) -> None:
+        """A lease that ran out unanswered allows no provider call. Whether the run is lost only the ledger can say: after
+        an outage healthy workers renew before anybody judges them (rule 12)."""
         for attempt in self._attempts:
-            if attempt.lease.remaining_s <= 0 and attempt.stopped is not Stop.LOST:
-                log.warning("lease_expired", run_id=str(attempt.run.id), attempt=attempt.run.attempt)
-                attempt.stop(Stop.LOST)
+            if attempt.lease.remaining_s <= 0 and attempt.stopped is None:
+                log.warning("lease_unconfirmed", run_id=str(attempt.run.id), attempt=attempt.run.attempt)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -17,10 +19,23 @@ from worker_svc.lease import Lease
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 200
+#: A run whose schedule runs one at a time comes back when the other one may have ended.
+BUSY_DELAY_S = 1.0
+#: A run that PostgreSQL refuses to claim at all comes back when somebody may have looked.
+REFUSED_DELAY_S = 60.0
 
 
 class DatabaseAway(Exception):
     """PostgreSQL did not answer for a claim. The messages are back in Redis (rule 8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one look into the queue brought: attempts to run, messages to acknowledge, and whether there may be more."""
+
+    attempts: Sequence[Attempt]
+    messages: Sequence[Message]
+    more: bool
 
 
 class Intake:
@@ -35,12 +50,21 @@ class Intake:
         self._worker = worker
         self._lease_s = lease_s
 
-    async def claim(self, most: int) -> tuple[list[Attempt], bool]:
-        """Up to `most` attempts, and whether there may be more. Raises DatabaseAway, or redis's errors."""
+    async def check(self) -> None:
+        """Raises DatabaseAway."""
+        try:
+            await self._database.ping()
+        except Exception as error:
+            if is_outage(error):
+                raise DatabaseAway(type(error).__name__) from error
+            raise
+
+    async def claim(self, most: int) -> Batch:
+        """Up to `most` attempts. Start them, then acknowledge the batch. Raises DatabaseAway, or redis's errors."""
         asked = min(most, MAX_BATCH)
         messages = await self._transport.take(self.queue, asked)
         if not messages:
-            return [], False
+            return Batch([], [], more=False)
         # The lease is trusted from before the claim was sent: the answer may have taken its time.
         asked_at = time.monotonic()
         try:
@@ -50,11 +74,15 @@ class Intake:
             if is_outage(error):
                 raise DatabaseAway(type(error).__name__) from error
             raise
-        await self._transport.acknowledge(self.queue, messages)
         for run in runs:
             if run.attempt == 1 and run.schedule_id is None:
                 metrics.PICKUP.labels(self.queue).observe((run.started_at - run.enqueued_at).total_seconds())
-        return [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs], len(messages) == asked
+        attempts = [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs]
+        return Batch(attempts, messages, more=len(messages) == asked)
+
+    async def acknowledge(self, batch: Batch) -> None:
+        """Forgets the messages. Those that this does not reach come back as stale, and the claim refuses them."""
+        await self._transport.acknowledge(self.queue, batch.messages)
 
     async def wait(self, timeout_s: float) -> None:
         """Until something was pushed, or the time is over."""
@@ -63,21 +91,40 @@ class Intake:
     async def _claim(self, messages: Sequence[Message]) -> list[ClaimedRun]:
         try:
             return await self._claim_batch(messages)
-        except IntegrityError:
+        except Exception as error:
+            if is_outage(error):
+                raise
             # Two runs of a schedule that runs one at a time met in this batch (rule 19): each by itself, then.
-            log.warning("claim_one_by_one", queue=self.queue, runs=len(messages))
+            log.warning("claim_one_by_one", queue=self.queue, runs=len(messages), error=type(error).__name__)
         claimed: list[ClaimedRun] = []
-        for message in messages:
+        for number, message in enumerate(messages):
             try:
-                claimed += await self._claim_batch([message])
-            except IntegrityError:
-                await self._put_off(message)
+                claimed += await self._claim_alone(message)
+            except Exception as error:
+                if not claimed or not is_outage(error):
+                    raise
+                # What is claimed runs; the rest, this one included, waits for PostgreSQL.
+                with suppress(Exception):
+                    await self._transport.give_back(self.queue, messages[number:])
+                break
         return claimed
+
+    async def _claim_alone(self, message: Message) -> list[ClaimedRun]:
+        try:
+            return await self._claim_batch([message])
+        except IntegrityError:
+            await self._put_off(message, BUSY_DELAY_S)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.exception("claim_refused", run_id=str(message.run_id), attempt=message.attempt)
+            await self._put_off(message, REFUSED_DELAY_S)
+        return []
 
     async def _claim_batch(self, messages: Sequence[Message]) -> list[ClaimedRun]:
         async with self._database.begin() as connection:
             return await ledger.claim(connection, messages, worker=self._worker, lease_s=self._lease_s)
 
-    async def _put_off(self, message: Message) -> None:
+    async def _put_off(self, message: Message, delay_s: float) -> None:
         async with self._database.begin() as connection:
-            await ledger.unqueue(connection, [message], delay_s=1.0)
+            await ledger.unqueue(connection, [message], delay_s=delay_s)

@@ -60,7 +60,8 @@ class Prober(Component):
             )
             return True
         async with self._database.begin() as connection:
-            await pauses.resume(connection, "queue", due.name, actor="probe")
-        log.info("queue_resumed", queue=due.name, cause=due.cause)
-        await self._resumed()
+            ended = await pauses.end_probed(connection, due)
+        if ended:
+            log.info("queue_resumed", queue=due.name, cause=due.cause)
+            await self._resumed()
         return True

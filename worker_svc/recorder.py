@@ -20,17 +20,34 @@ log = structlog.get_logger(__name__)
 RETRY_FIRST_S = 0.1
 RETRY_CAP_S = 2.0
 MAX_BATCH = 500
+#: How long a stopping worker waits for outcomes that are not written yet.
+FLUSH_S = 5.0
 
 
 class _Entry:
     def __init__(self, attempt: Attempt, decision: Decision) -> None:
-        self.attempt = attempt
         self.finished = Finished(attempt.run.id, attempt.run.attempt, decision)
         self.recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
+    def answer(self, ours: bool) -> None:
+        if not self.recorded.done():  # nobody waits any more
+            self.recorded.set_result(ours)
+
+    def park(self, why: str) -> None:
+        """Makes it dead, with an error that says what it was."""
+        was = self.finished.decision.state.value
+        text = clean_text(f"the outcome ({was}) could not be stored: {why}")
+        self.finished = Finished(
+            self.finished.run_id, self.finished.attempt, Decision(RunState.DEAD, error=text)
+        )
+
 
 class Recorder(Component):
-    """A batch never waits for company: the first entry is written at once, those that come meanwhile are the next batch."""
+    """A batch never waits for company: the first entry is written at once, those that come meanwhile are the next batch.
+
+    While PostgreSQL is away, outcomes wait: whether the run is still this worker's is for the compare-and-set to say,
+    not for the time that has passed.
+    """
 
     name = "recorder"
 
@@ -60,55 +77,46 @@ class Recorder(Component):
 
     async def stop(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(FLUSH_S):
                 await self._idle.wait()
 
-    async def _write(self, batch: list[_Entry]) -> None:
+    async def _write(self, batch: Sequence[_Entry]) -> None:
+        """Commits the batch, however long PostgreSQL is away. What it refuses is written row by row (rule 9)."""
+        refused = await self._commit(batch)
+        if refused is None:
+            return
+        if len(batch) > 1:
+            for entry in batch:
+                await self._write([entry])
+            return
+        (entry,) = batch
+        run_id = str(entry.finished.run_id)
+        log.error("outcome_unstorable", run_id=run_id, error=refused)
+        entry.park(refused)
+        if await self._commit(batch) is not None:
+            log.error("outcome_lost", run_id=run_id)
+            entry.answer(False)
+
+    async def _commit(self, batch: Sequence[_Entry]) -> str | None:
+        """None: committed. Otherwise the error for which PostgreSQL refuses this batch, and always will."""
         delay = RETRY_FIRST_S
-        while batch:
+        while True:
             try:
-                await self._commit(batch)
-                return
+                async with self._database.begin() as connection:
+                    ours = await ledger.finish(connection, [entry.finished for entry in batch])
             except Exception as error:
                 if not is_outage(error):
-                    return await self._one_by_one(batch)
+                    return _name(error)
                 log.warning("outcomes_wait", runs=len(batch), error=type(error).__name__, retry_in_s=delay)
+            else:
+                for entry in batch:
+                    entry.answer(entry.finished.run_id in ours)
+                return None
             await asyncio.sleep(delay)
             delay = min(RETRY_CAP_S, delay * 2)
-            batch = [entry for entry in batch if self._still_ours(entry)]
 
-    async def _commit(self, batch: Sequence[_Entry]) -> None:
-        async with self._database.begin() as connection:
-            ours = await ledger.finish(connection, [entry.finished for entry in batch])
-        for entry in batch:
-            entry.recorded.set_result(entry.finished.run_id in ours)
 
-    def _still_ours(self, entry: _Entry) -> bool:
-        """An outcome whose lease has run out is dropped: the sweeper gives the run to somebody else."""
-        if entry.attempt.lease.remaining_s > 0:
-            return True
-        log.warning("outcome_abandoned", run_id=str(entry.finished.run_id), attempt=entry.finished.attempt)
-        entry.recorded.set_result(False)
-        return False
-
-    async def _one_by_one(self, batch: Sequence[_Entry]) -> None:
-        """One bad row never discards its neighbours' outcomes (rule 9): the offender is parked as dead."""
-        for entry in batch:
-            try:
-                await self._commit([entry])
-            except Exception as error:
-                if is_outage(error):
-                    await self._write([entry])
-                    continue
-                log.error("outcome_unstorable", run_id=str(entry.finished.run_id), error=type(error).__name__)
-                text = clean_text(
-                    f"the outcome ({entry.finished.decision.state.value}) could not be stored: {type(error).__name__}"
-                )
-                entry.finished = Finished(
-                    entry.finished.run_id, entry.finished.attempt, Decision(RunState.DEAD, error=text)
-                )
-                try:
-                    await self._commit([entry])
-                except Exception:
-                    log.exception("outcome_lost", run_id=str(entry.finished.run_id))
-                    entry.recorded.set_result(False)
+def _name(error: Exception) -> str:
+    """The driver's own name for it: SQLAlchemy wraps the wrapper."""
+    orig = getattr(error, "orig", None)
+    return type(getattr(orig, "__cause__", None) or orig or error).__name__

@@ -12,8 +12,21 @@ from shared.lifecycle import Component
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 1.0
+TICK_S = 1.0  # at most
 EX_STUCK = 75  # EX_TEMPFAIL: start me again
+
+
+def exit_within(seconds: float) -> None:
+    """Ends this process, status 0, unless it has ended by then: a handler that ignores its cancellation, or a thread of
+    its own, would hold it for ever, and its run was handed back."""
+
+    def leave() -> None:
+        log.error("exit_forced", after_s=seconds)
+        os._exit(0)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
 
 
 class Watchdog(Component):
@@ -23,6 +36,7 @@ class Watchdog(Component):
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
+        self._tick_s = min(TICK_S, limit_s / 5)
         self._ticked_at = time.monotonic()
         self._stopped = threading.Event()
 
@@ -33,16 +47,16 @@ class Watchdog(Component):
     async def run(self) -> None:
         while True:
             self._ticked_at = time.monotonic()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._tick_s)
 
     async def stop(self) -> None:
         self._stopped.set()
 
     def _watch(self) -> None:
         looked_at = time.monotonic()
-        while not self._stopped.wait(TICK_S):
+        while not self._stopped.wait(self._tick_s):
             now = time.monotonic()
-            if now - looked_at > TICK_S * 3:
+            if now - looked_at > self._tick_s * 3:
                 # The whole process was stopped (SIGSTOP, a frozen machine): the loop gets its time to tick again.
                 self._ticked_at = now
             looked_at = now

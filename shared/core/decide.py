@@ -18,8 +18,11 @@ MAX_ERROR_CHARS = 4000
 
 def error_text(error: BaseException) -> str:
     """An exception as the ledger keeps it: type and message, without NUL (PostgreSQL refuses it), cut to size."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return clean_text(text)
+    try:
+        said = str(error)
+    except Exception:  # it is somebody else's class
+        said = "(its text cannot be read)"
+    return clean_text(f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
 
 def clean_text(text: str) -> str:

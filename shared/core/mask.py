@@ -3,10 +3,13 @@
 import re
 
 _SECRET = re.compile(
-    r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bxkeysib-[\w-]+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=Bearer )\S+",
+    r"\b(?:sk|rk|pk)_(?:live|test)_\w+|\bwhsec_\w+|\bxkeysib-[\w-]+"
+    # The password of a URL may hold an @ that nobody encoded: up to the last one.
+    r"|(?<=://)[^/\s:@]*:[^/\s]+(?=@)|(?i:(?<=\bpassword=)|(?<=\bBearer )|(?<=\bBasic ))[^\s&\"']+",
     re.ASCII,
 )
-_ADDRESS = re.compile(r"([\w.+-])[\w.+-]*@([\w-]+(?:\.[\w-]+)+)")
+# Each run of characters is looked at once: from every one of its letters, a long text would hold up the event loop.
+_ADDRESS = re.compile(r"(?<![\w.+-])([\w.+-])[\w.+-]*+(?:'[\w.+-]++)?@([\w-]+(?:\.[\w-]+)+)")
 
 
 def mask(text: str) -> str:

@@ -31,12 +31,19 @@ CONNECT_TIMEOUT_S = 5.0
 
 #: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
 _DATABASE_ERRORS = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+#: Classes of SQLSTATE that refuse the statement or its data: the same again would be refused again. Everything else
+#: (connections, resources, time-outs, deadlocks, shutdown, a server that became read-only) passes.
+_REFUSALS = frozenset({"0A", "21", "22", "23", "2F", "38", "39", "42", "44", "54", "P0"})
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database could not be reached or could not serve (try again), rather than refuse the data."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
+    # SQLAlchemy has no class of its own for most of asyncpg's errors, those about data among them: the code tells.
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or getattr(error, "sqlstate", None)
+    if state is not None:
+        return state[:2] not in _REFUSALS
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
     # A plain StatementError wraps what the driver could not encode; DBAPIError is its subclass.

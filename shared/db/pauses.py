@@ -72,6 +72,18 @@ async def resume(db: Executor, kind: Kind, name: str, *, actor: str) -> bool:
     return ended
 
 
+async def end_probed(db: Executor, probed: Pause) -> bool:
+    """Ends a self-made pause whose probe succeeded. False where a person took it over meanwhile, or somebody ended it."""
+    sql = text(
+        "DELETE FROM pauses WHERE kind = :kind AND name = :name AND created_at = :created AND cause IS NOT NULL RETURNING name"
+    )
+    params = {"kind": probed.kind, "name": probed.name, "created": probed.created_at}
+    ended = (await db.execute(sql, params)).first() is not None
+    if ended:
+        await audit.record(db, actor="probe", action="resumed", kind=probed.kind, subject=probed.name)
+    return ended
+
+
 async def list_pauses(db: Executor) -> list[Pause]:
     rows = await db.execute(
         text(

@@ -19,6 +19,8 @@ from shared.queue import keys
 #: Redis's Lua cannot unpack much more than this at once.
 CHUNK = 1000
 FRONT = 1
+#: PostgreSQL's integer.
+MAX_ATTEMPT = 2**31 - 1
 
 
 class RedisTransport:
@@ -95,11 +97,14 @@ def _encode(message: Message) -> str:
 
 
 def _decode(member: bytes) -> Message | None:
+    """None for what no push can have written: another spelling of a message would never be acknowledged."""
     try:
         run_id, attempt = member.decode("ascii").split(":")
-        return Message(UUID(run_id), int(attempt))
+        message = Message(UUID(run_id), int(attempt))
     except ValueError:
         return None
+    readable = 0 < message.attempt <= MAX_ATTEMPT and _encode(message).encode() == member
+    return message if readable else None
 
 
 def _chunks(messages: Iterable[Message]) -> Iterable[list[Message]]:
