@@ -165,7 +165,12 @@ def resume(schedule_id: str, as_json: bool) -> None:
 
     with open_schedules() as store:
         view = store.resume(schedule_id, actor=operator())
-    _answer(view, as_json)
+    if view is not None:
+        _answer(view, as_json)
+    elif as_json:
+        print_json(None)
+    else:
+        say(f"{schedule_id}: its date passed during the pause; it is finished, with one skipped run")
 
 
 @schedules.command("run")

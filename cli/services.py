@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 
 from cli.stack_env import adopt_running_stack
 from shared import logs
+from shared.core.errors import ConfigError
 from shared.db.engine import Database
 from shared.enqueue import Enqueuer
 from shared.queue.connection import connect
@@ -65,8 +67,13 @@ async def open_services() -> AsyncIterator[Services]:
 
 def read_settings() -> CliSettings:
     """The settings, or those of the stack that runs in this directory. Logs go to standard error, from warnings on."""
-    adopt_running_stack()
-    settings = load(CliSettings)
+    adopted = adopt_running_stack()
+    try:
+        settings = load(CliSettings)
+    except ConfigError as error:
+        if adopted or os.environ.get("DATABASE_URL"):
+            raise
+        raise ConfigError(f"{error}; or start cuebx up in this directory") from None
     quiet = {"log_dir": "", "log_format": "console", "sentry_dsn": None}
     if settings.log_level != "DEBUG":
         quiet["log_level"] = "WARNING"

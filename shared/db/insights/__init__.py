@@ -6,6 +6,7 @@ Redis knows.
 """
 
 from shared.db.insights.overview import (
+    OVERDUE_S,
     LedgerSummary,
     TermView,
     broken_schedules,
@@ -16,6 +17,7 @@ from shared.db.insights.queues import QueueView, list_queues
 from shared.db.insights.runs import AuditView, RunView, audit_of, list_runs, recent_runs, show_run
 
 __all__ = [
+    "OVERDUE_S",
     "AuditView",
     "LedgerSummary",
     "QueueView",

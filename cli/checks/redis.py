@@ -1,0 +1,44 @@
+"""Redis: there, keeping what it is given."""
+
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from cli.checks.finding import Finding, ok, problem, warning
+from cli.services import Services
+
+
+async def check_redis(services: Services) -> list[Finding]:
+    try:
+        info: dict[str, Any] = await services.redis.info()
+    except (RedisError, OSError) as error:
+        from cli.failures import explain
+
+        fix = "start Redis, or correct REDIS_URL; meanwhile runs wait in the ledger"
+        return [problem("redis", explain(error), fix)]
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version", info.get("redis_version"))
+    return [ok("redis", f"{name} {version}"), _eviction(info), await _persistence(services, info)]
+
+
+def _eviction(info: dict[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        fix = "CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
+        return problem(
+            "eviction", f"maxmemory-policy is {policy}: queues may vanish when memory is short", fix
+        )
+    return ok("eviction", "noeviction")
+
+
+async def _persistence(services: Services, info: dict[str, Any]) -> Finding:
+    if info.get("aof_enabled"):
+        return ok("persistence", "append-only file")
+    try:
+        snapshots = (await services.redis.config_get("save")).get("save")
+    except (RedisError, OSError):
+        snapshots = None  # a managed Redis does not tell
+    if snapshots:
+        return ok("persistence", f"snapshots ({snapshots})")
+    fix = "appendonly yes spares pushing everything again after a restart; nothing is lost either way"
+    return warning("persistence", "off", fix)
