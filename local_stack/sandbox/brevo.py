@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -89,7 +88,7 @@ class BrevoSandbox:
 
     def books(self, _: dict[str, str]) -> dict[str, Any]:
         return {
-            "mails": [asdict(mail) for mail in self._books.mails],
+            "mails": [mail.as_json() for mail in self._books.mails],
             "doubled": self._books.doubled(),
             "blocked": sorted(self._books.blocked),
             "sandbox_dropped": self._books.dropped,
@@ -103,7 +102,7 @@ class BrevoSandbox:
 
     def _show_mail(self, request: Request, _: Any) -> Any:
         message_id = request.path_params["id"]
-        mails = [asdict(mail) for mail in self._books.mails if mail.messageId == message_id]
+        mails = [mail.as_json() for mail in self._books.mails if mail.messageId == message_id]
         if not mails:
             raise BadControlRequestError(f"no mail {message_id}")
         return {"mails": mails, "content": self._books.content(message_id)}

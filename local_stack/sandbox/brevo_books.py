@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections import OrderedDict, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,10 @@ class Mail:
     params: dict[str, Any]
     accepted: float
     blocked: bool
+
+    def as_json(self) -> dict[str, Any]:
+        # Not asdict: its deep copies take longer than all else that a batch of 1000 needs.
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class BrevoBooks:
         if key is not None:
             self._keys[key] = now
         occurrences = [occurrence for mail in mails for occurrence in self._enter(mail)]
-        record = {"kind": "call", "key": key, "now": now, "mails": [asdict(mail) for mail in mails]}
+        record = {"kind": "call", "key": key, "now": now, "mails": [mail.as_json() for mail in mails]}
         return ids, occurrences, record
 
     def _mail(

@@ -2,11 +2,11 @@
 
     bounce…  blocked…  spam…  unsub…  soft…  silent…        e.g. bounce17@example.com; everything else is delivered
 
-Spam, unsubscribed and hard bounces also block the address: later mail to it is only `blocked`. `reject…` is no fate: Brevo
-refuses the whole call that has it (400 invalid_parameter).
+All but soft… and silent… also block the address: later mail to it is only `blocked`. silent… is accepted, and nothing more is
+heard of it. `reject…` is no fate: Brevo refuses the whole call that has it (400 invalid_parameter).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ BLOCKED = Event("blocked", "blocked", "blocked : due to blacklist user")
 FATES: dict[str, tuple[Event, ...]] = {
     "bounce": (Event("hard_bounce", "hardBounces", "550 mailbox unavailable", "hardBounce"),),
     "soft": (Event("soft_bounce", "softBounces", "452 mailbox full"),),
-    "blocked": (BLOCKED,),
+    "blocked": (replace(BLOCKED, blocks="adminBlocked"),),
     "spam": (DELIVERED, Event("spam", "spam", blocks="contactFlaggedAsSpam")),
     "unsub": (DELIVERED, Event("unsubscribed", "unsubscribed", blocks="unsubscribedViaEmail")),
     # Accepted and requested, and then nothing is heard of it.

@@ -72,11 +72,13 @@ async def test_events_appear_after_their_delay_and_are_gone_after_their_days(sta
 
 async def test_an_unsubscribed_address_is_listed_and_gets_nothing_until_unblocked(start_brevo, brevo_client):
     client = brevo_client(start_brevo())
-    await send(client, "unsub1@example.com", "bounce1@example.com", "ada@example.com")
+    addresses = ["unsub1@example.com", "bounce1@example.com", "blocked1@example.com"]
+    await send(client, *addresses, "soft1@example.com", "ada@example.com")
     blocked = await client.transactional_emails.get_transac_blocked_contacts()
     assert {contact.email: contact.reason.code for contact in blocked.contacts} == {
         "unsub1@example.com": "unsubscribedViaEmail",
         "bounce1@example.com": "hardBounce",
+        "blocked1@example.com": "adminBlocked",
     }
     await send(client, "unsub1@example.com", tag="batch-2")
     assert [event.event for event in await report(client, tags="batch-2")] == ["blocked", "requests"]
