@@ -24,7 +24,7 @@ class Outbox:
         self._context = context
         self._places = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self.counts: Counter[str] = Counter()
         self._sender = BatchSender(context, self.counts, lambda: self._error is not None)
 
@@ -69,8 +69,10 @@ class Outbox:
     async def _work(self, batch: Batch) -> None:
         try:
             await self._sender.go_on(batch)
-        except Exception as error:
+        except BaseException as error:
             if self._error is None:
                 self._error = error
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._places.release()
