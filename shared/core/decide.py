@@ -12,6 +12,8 @@ from shared.core.states import RunState
 
 #: An unknown job goes back this far into the future, so that old and new workers do not play ping-pong (rule 10).
 UNKNOWN_JOB_DELAY_S = 5.0
+#: The longest wait that a provider can ask for.
+MAX_RETRY_AFTER_S = 86_400.0
 #: Errors are kept with the run; a longer one is cut.
 MAX_ERROR_CHARS = 4000
 
@@ -60,7 +62,8 @@ def decide_error(
         case PermanentError() | ValidationError():
             return Decision(RunState.DEAD, error=text)
         case RateLimited(retry_after_s=after):
-            return Decision(RunState.PENDING, after, free=True, error=text)
+            # What a provider's header says may be no number, or none that a timestamp can hold.
+            return Decision(RunState.PENDING, min(max(0.0, after), MAX_RETRY_AFTER_S), free=True, error=text)
         case PauseQueue():
             return Decision(RunState.PENDING, free=True, error=text)
         case _:
