@@ -95,14 +95,16 @@ class Schedules:
         self._notify()
         return self.get(schedule_id)
 
-    def resume(self, schedule_id: str, *, actor: str) -> ScheduleView | None:
+    def resume(self, schedule_id: str, *, actor: str) -> ScheduleView:
         """Ends a pause. What was missed meanwhile becomes one skipped run that counts it.
 
-        None where nothing is left: a one-shot whose date passed during the pause.
+        A one-shot whose date passed during the pause is removed: the answer has no next run time.
         """
+        before = self.get(schedule_id)
         self._edit(schedule_id, lambda db, row, missed: self._resume(db, row, missed, actor))
         self._notify()
-        return self.get(schedule_id) if self._exists(schedule_id) else None
+        ended = before.model_copy(update={"paused": False, "next_run_time": None})
+        return self.get(schedule_id) if self._exists(schedule_id) else ended
 
     def remove(self, schedule_id: str, *, actor: str) -> None:
         """Its runs stay. One that code defines stays removed until it is reset."""

@@ -10,6 +10,8 @@ from scheduler_svc.crontab import CrontabTrigger
 from shared.core.firing import FireTimes
 from shared.core.schedule import CronTrigger, DateTrigger, IntervalTrigger, TriggerSpec
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class Trigger(FireTimes, Protocol):
     spec: TriggerSpec
@@ -24,8 +26,7 @@ class EveryTrigger(ApschedulerInterval):  # type: ignore[misc]  # APScheduler sh
     __slots__ = ("spec",)
 
     def __init__(self, spec: IntervalTrigger) -> None:
-        start = spec.start or datetime.now(UTC)
-        super().__init__(seconds=spec.every_s, start_date=start, timezone=UTC)
+        super().__init__(seconds=spec.every_s, start_date=spec.start or _EPOCH, timezone=UTC)
         self.spec = spec
 
     @property
