@@ -89,7 +89,9 @@ def _error(message: str, status: int) -> int:
     return status
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    "cuebx", cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="cuebx-jobs", prog_name="cuebx")
 def cli() -> None:
     """The CueBX job system: schedules, runs, refunds, reminders.

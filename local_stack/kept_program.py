@@ -18,6 +18,7 @@ RESTART_CAP_S = 10.0
 SETTLED_S = 30.0
 #: A status that means "my configuration is wrong": starting again cannot help.
 EX_CONFIG = 2
+EX_UNAVAILABLE = 69
 KEPT_LINES = 200
 _LISTENING = re.compile(r"\b(?:\w+_)?listening\b")
 _PORT = re.compile(r"\bport\"?[=:]\s*(\d+)")
@@ -131,6 +132,13 @@ class KeptProgram:
             delay = min(RESTART_CAP_S, delay * 2)
 
     def _run_once(self) -> Exit | None:
+        try:
+            return self._run()
+        except OSError as error:  # no memory, no file descriptor: later, perhaps
+            self.say(f"could not be started: {error}")
+            return self._note(Exit(0, EX_UNAVAILABLE, time.monotonic(), 0.0))
+
+    def _run(self) -> Exit | None:
         read, write = os.pipe()
         with os.fdopen(read, "rb") as output, os.fdopen(write, "wb") as theirs:
             with self.changed:
@@ -150,7 +158,9 @@ class KeptProgram:
                 self._read(raw.decode(errors="replace").rstrip())
             process.wait(threading.TIMEOUT_MAX)
         now = time.monotonic()
-        ended = Exit(process.pid, process.returncode or 0, now, now - self._seen.started)
+        return self._note(Exit(process.pid, process.returncode or 0, now, now - self._seen.started))
+
+    def _note(self, ended: Exit) -> Exit:
         with self.changed:
             self.exits.append(ended)
             self.changed.notify_all()
