@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 
 from local_stack.demo.plan import Plan
 
+#: A refund as the sandbox's books have it.
+Entry = Mapping[str, Any]
 #: A refund in one of these pays nothing.
 _VOID = ("failed", "canceled")
 
@@ -19,9 +21,15 @@ class Audit:
 
     refunds: Counter[str] = field(default_factory=Counter)
     reminders: Counter[str] = field(default_factory=Counter)
-    duplicates: int = 0
+    refunds_doubled: int = 0
+    reminders_doubled: int = 0
     paid: dict[str, int] = field(default_factory=dict)  # by currency, in minor units, by Stripe's books
     findings: list[str] = field(default_factory=list)
+
+    @property
+    def duplicates(self) -> int:
+        """Refunds and e-mails that the providers' books have more than once."""
+        return self.refunds_doubled + self.reminders_doubled
 
 
 def audit(connection: Connection, plan: Plan, stripe: Mapping[str, Any], brevo: Mapping[str, Any]) -> Audit:
@@ -33,37 +41,42 @@ def audit(connection: Connection, plan: Plan, stripe: Mapping[str, Any], brevo: 
     return result
 
 
-def _refunds(connection: Connection, plan: Plan, booked: Sequence[Mapping[str, Any]], result: Audit) -> None:
-    by_refund: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for each in booked:
-        by_refund[each["metadata"].get("refund_id", "")].append(each)
+def _refunds(connection: Connection, plan: Plan, booked: Sequence[Entry], result: Audit) -> None:
+    paying = _paying(plan, booked)
     rows = connection.execute(
         text("SELECT id, status, amount, lower(currency) AS currency FROM refunds")
     ).all()
     known = {str(row.id): row for row in rows}
     result.refunds = Counter(row.status for row in rows)
-    for refund_id, entries in by_refund.items():
-        paying = [entry for entry in entries if entry["status"] not in _VOID]
-        result.duplicates += max(0, len(paying) - 1)
+    for refund_id, entries in paying.items():
+        result.refunds_doubled += len(entries) - 1
         row = known.get(refund_id)
         if row is None:
             result.findings.append(f"Stripe has a refund that the database does not know: {entries[0]['id']}")
-            continue
-        for entry in paying:
+        elif any((entry["amount"], entry["currency"]) != (row.amount, row.currency) for entry in entries):
+            result.findings.append(f"refund {refund_id}: the amounts differ")
+        for entry in entries:
             result.paid[entry["currency"]] = result.paid.get(entry["currency"], 0) + entry["amount"]
-            if (entry["amount"], entry["currency"]) != (row.amount, row.currency):
-                result.findings.append(f"refund {refund_id}: the amounts differ")
     for planned in plan.refunds:
-        status = known[str(planned.id)].status
-        paying = [e for e in by_refund.get(str(planned.id), []) if e["status"] not in _VOID]
+        status, times = known[str(planned.id)].status, len(paying.get(str(planned.id), []))
         if status != planned.fate:
             result.findings.append(
                 f"refund {planned.id} ({planned.payment_intent_id}): {status}, not {planned.fate}"
             )
-        if (status == "succeeded") != (len(paying) == 1):
-            result.findings.append(f"refund {planned.id}: {status} here, {len(paying)} paid at Stripe")
-    if result.duplicates:
-        result.findings.append(f"{result.duplicates} refunds were paid more than once")
+        if (status == "succeeded") != (times == 1):
+            result.findings.append(f"refund {planned.id}: {status} here, paid {times} times at Stripe")
+    if result.refunds_doubled:
+        result.findings.append(f"{result.refunds_doubled} refunds were paid more than once")
+
+
+def _paying(plan: Plan, booked: Sequence[Entry]) -> Mapping[str, list[Entry]]:
+    """Stripe's refunds that pay, by our id in their metadata; without those that the plan says somebody else made."""
+    foreign = {refund.payment_intent_id for refund in plan.refunds if refund.refunded_by_others}
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for entry in booked:
+        if entry["status"] not in _VOID and entry["payment_intent"] not in foreign:
+            found[entry["metadata"].get("refund_id", "")].append(entry)
+    return found
 
 
 def _reminders(connection: Connection, plan: Plan, brevo: Mapping[str, Any], result: Audit) -> None:
@@ -81,10 +94,9 @@ def _reminders(connection: Connection, plan: Plan, brevo: Mapping[str, Any], res
         if stages:
             result.findings.append(f"invoice {invoice.id}: reminded {stages}, and owed nothing")
     mails = brevo["mails"]
-    doubled = len(brevo["doubled"])
-    result.duplicates += doubled
-    if doubled:
-        result.findings.append(f"{doubled} e-mails went out more than once")
+    result.reminders_doubled = len(brevo["doubled"])
+    if result.reminders_doubled:
+        result.findings.append(f"{result.reminders_doubled} e-mails went out more than once")
     if len(mails) != len(sent):
         result.findings.append(f"Brevo accepted {len(mails)} e-mails, the database has {len(sent)} as sent")
     unknown = {row.message_id for row in sent.values()} - {mail["messageId"] for mail in mails}

@@ -44,6 +44,11 @@ class PlannedRefund:
     currency: str
     fate: Fate
 
+    @property
+    def refunded_by_others(self) -> bool:
+        """The payment was refunded in full before, by somebody else: Stripe's books have that refund, and it is not ours."""
+        return "_refuse_" in self.payment_intent_id
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCustomer:

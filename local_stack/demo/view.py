@@ -51,7 +51,7 @@ class View:
         line = f"{time.monotonic() - self._began:6.1f} s  {text}"
         self._news = [*self._news[-KEPT_NEWS + 1 :], line]
         if not self._console.is_terminal:
-            self._console.print(line)
+            self._console.print(line, soft_wrap=True)
 
     def show(self, state: State) -> None:
         """The state of this moment."""
@@ -81,12 +81,12 @@ def table(
     result.add_row(
         "refunds",
         *map(str, (refunds_due, refunds["succeeded"], refunds["failed"], refunds["needs_review"])),
-        str(audit.duplicates),
+        str(audit.refunds_doubled),
     )
     result.add_row(
         "reminders",
         *map(str, (reminders_due, reminders["sent"], reminders["failed"], reminders["needs_review"])),
-        str(audit.duplicates),
+        str(audit.reminders_doubled),
     )
     paid = ", ".join(f"{amount} {currency}" for currency, amount in sorted(audit.paid.items()))
     failover = "-" if failover_s is None else f"{failover_s:.2f} s"
