@@ -89,7 +89,7 @@ async def main(settings: SchedulerSettings) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
     scheduler = build(settings, readiness)
-    health = HealthServer(readiness, settings.metrics_port)
+    health = HealthServer(readiness, settings.metrics_port, settings.metrics_host)
     try:
         await supervise([health, *scheduler.components, _SchemaGuard(scheduler.candidate, stop)], stop)
     finally:

@@ -84,7 +84,8 @@ class HealthServer(Component):
     async def start(self) -> None:
         if self.port is None:
             return
-        listener = socket.socket()
+        # Named in full: asyncio turns Nagle off only for sockets that say they are TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self.port))
