@@ -29,6 +29,7 @@ BATCH = 500
 MOST_RUNS = 5000
 #: Steps of counting in one pass: about a tenth of a second.
 COUNTING_BUDGET = 4000
+FIRST_SHARE = 50
 #: However far away the next fire is: edits of other processes are noticed within this time.
 POLL_S = 1.0
 #: A schedule that is being edited at this moment is tried again after this time.
@@ -134,10 +135,13 @@ class Firing:
         return rows[0], [DueRow(*(getattr(r, c) for c in columns)) for r in rows if r.id is not None]
 
     def _count(self, now: datetime, broken: list[tuple[DueRow, str]]) -> list[_Planned]:
-        """Plans for what could be counted within the budget; the rest stays in memory for the next pass."""
+        """Plans for what could be counted within the budget; the rest stays in memory for the next pass.
+
+        Those that are new come first, each with a small share: most have missed little.
+        """
         budget = COUNTING_BUDGET
         planned: list[_Planned] = []
-        for schedule, so_far in list(self._counting.values()):
+        for schedule, so_far in sorted(self._counting.values(), key=lambda each: each[1] is not None):
             if budget <= 0 or len(planned) >= BATCH:
                 break
             row = schedule.row
@@ -148,7 +152,7 @@ class Firing:
                     schedule.due,
                     now,
                     keep=kept_for(catch_up=row.catch_up),
-                    budget=budget,
+                    budget=min(budget, FIRST_SHARE) if so_far is None else budget,
                     so_far=so_far,
                 )
             except (TriggerStuck, OverflowError, ValueError) as error:
