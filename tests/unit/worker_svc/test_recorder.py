@@ -1,0 +1,136 @@
+"""The recorder where a real outage cannot be had: a commit whose answer is lost, a row that nothing makes storable."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from shared.core.outcomes import Decision
+from shared.core.states import RunState
+from shared.db import ledger
+from shared.db.engine import Database
+from shared.db.ledger import Finished
+from shared.lifecycle import supervise
+from tests.unit.worker_svc.runs import attempt_at
+from worker_svc.attempts import Attempt
+from worker_svc.recorder import Recorder
+
+DONE = Decision(RunState.SUCCEEDED, result={})
+REFUSAL = ValueError("what PostgreSQL says of bad data is no outage either")
+
+
+class Ledger:
+    """Stands in for `ledger.finish`: remembers batches, fails as told."""
+
+    def __init__(self, *failures: Exception | None) -> None:
+        self.batches: list[list[UUID]] = []
+        self.decisions: dict[UUID, Decision] = {}
+        self.refused: set[UUID] = set()
+        self._failures = list(failures)
+
+    async def finish(self, _: object, finished: list[Finished]) -> set[UUID]:
+        self.batches.append([f.run_id for f in finished])
+        failure = self._failures.pop(0) if self._failures else None
+        if failure is not None:
+            raise failure
+        if any(f.run_id in self.refused for f in finished):
+            raise REFUSAL
+        fresh = {f.run_id: f.decision for f in finished if f.run_id not in self.decisions}
+        self.decisions |= fresh
+        return set(fresh)
+
+
+class NoDatabase:
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        yield None
+
+
+@asynccontextmanager
+async def recording(fake: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorder]:
+    monkeypatch.setattr(ledger, "finish", fake.finish)
+    monkeypatch.setattr("worker_svc.recorder.RETRY_FIRST_S", 0.001)
+    recorder, stop = Recorder(cast(Database, cast(Any, NoDatabase()))), asyncio.Event()
+    running = asyncio.create_task(supervise([recorder], stop))
+    yield recorder
+    stop.set()
+    await running
+
+
+async def test_outcomes_that_come_together_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, attempts = Ledger(), [attempt_at() for _ in range(30)]
+    async with recording(fake, monkeypatch) as recorder:
+        ours = await asyncio.gather(*(recorder.record(a, DONE) for a in attempts))
+    assert ours == [True] * 30
+    assert len(fake.batches) <= 2
+
+
+@pytest.mark.rule(9)
+async def test_a_row_that_is_refused_is_parked_and_its_neighbours_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake, attempts = Ledger(), [attempt_at() for _ in range(5)]
+    bad = attempts[2]
+    parked: list[Decision] = []
+
+    async def finish(db: object, finished: list[Finished]) -> set[UUID]:
+        if any(f.run_id == bad.run.id and f.decision.state is not RunState.DEAD for f in finished):
+            raise REFUSAL
+        parked.extend(f.decision for f in finished if f.run_id == bad.run.id)
+        return await Ledger.finish(fake, db, finished)
+
+    monkeypatch.setattr(fake, "finish", finish)
+    async with recording(fake, monkeypatch) as recorder:
+        ours = await asyncio.gather(*(recorder.record(a, DONE) for a in attempts))
+    assert ours == [True] * 5
+    assert [fake.decisions[a.run.id].state for a in attempts if a is not bad] == [RunState.SUCCEEDED] * 4
+    assert "could not be stored" in (parked[0].error or "")
+
+
+@pytest.mark.rule(9)
+async def test_a_row_that_cannot_even_be_parked_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, bad, good = Ledger(), attempt_at(), attempt_at()
+    fake.refused = {bad.run.id}
+    async with recording(fake, monkeypatch) as recorder:
+        ours = await asyncio.gather(recorder.record(bad, DONE), recorder.record(good, DONE))
+        assert ours == [False, True]
+        assert await recorder.record(attempt_at(), DONE)
+
+
+async def test_an_outage_is_waited_out_however_old_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ledger(OSError("away"), TimeoutError(), ConnectionRefusedError())
+    expired = attempt_at(now=1000.0)
+    assert expired.lease.remaining_s == 0
+    async with recording(fake, monkeypatch) as recorder:
+        assert await recorder.record(expired, DONE)
+    assert len(fake.batches) == 4
+
+
+async def test_an_outage_in_the_middle_of_row_by_row_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ledger(REFUSAL, OSError("away"), None, OSError("away again"))
+    attempts = [attempt_at() for _ in range(3)]
+    async with recording(fake, monkeypatch) as recorder:
+        assert all(await asyncio.gather(*(recorder.record(a, DONE) for a in attempts)))
+    assert len(fake.decisions) == 3
+
+
+async def test_somebody_who_stopped_waiting_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ledger(OSError("away"))
+    async with recording(fake, monkeypatch) as recorder:
+        waiting = [asyncio.create_task(recorder.record(attempt_at(), DONE)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        await asyncio.wait(waiting)
+        assert [w.result() for w in (waiting[0], waiting[2])] == [True, True]
+        assert await recorder.record(attempt_at(), DONE)
+
+
+async def test_a_run_that_was_lost_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, attempt = Ledger(), attempt_at()
+    async with recording(fake, monkeypatch) as recorder:
+        assert await recorder.record(attempt, DONE)
+        again: Attempt = attempt
+        assert not await recorder.record(again, DONE)
