@@ -1,11 +1,13 @@
 """Wires the API process: settings in, a running server out."""
 
 import asyncio
+from functools import partial
 
 from api_svc.app import create_app
 from api_svc.probe import Probe
 from api_svc.server import bind, serve
 from api_svc.services import Credentials, Services
+from scheduler_svc.bootstrap import embedded_scheduler
 from shared.db.engine import Database
 from shared.enqueue import Enqueuer
 from shared.lifecycle import stop_on_signals
@@ -45,6 +47,7 @@ def build(settings: ApiSettings) -> Services:
             stripe_webhook_secret=stripe.get_secret_value() if stripe else None,
             brevo_webhook_token=brevo.get_secret_value() if brevo else None,
         ),
+        scheduler=partial(embedded_scheduler, settings) if settings.enable_scheduler else None,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from shared.core.errors import ConfigError
 
@@ -31,7 +31,7 @@ def bind(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ConfigError(f"API_HOST: {host} is no address of this machine ({error.strerror})") from None
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
@@ -43,26 +43,25 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serves until `stop`, then finishes what is under way. Raises RuntimeError when the application fails to start."""
+async def serve(app: FastAPI, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Runs the application's lifespan and serves until `stop`; what is under way then is finished."""
     server = _Server(
         uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             server_header=False,
-            lifespan="on",
+            lifespan="off",  # run here, where an error in it (a setting, say) reaches the process
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
         )
     )
-    host, port = listener.getsockname()[:2]
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    log.info("api_listening", host=host, port=port)
-    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.should_exit = True
-    await serving
-    if not server.started:
-        raise RuntimeError("the API did not start: the log says why")
+    async with app.router.lifespan_context(app):
+        host, port = listener.getsockname()[:2]
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(stop.wait())
+        log.info("api_listening", host=host, port=port)
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        server.should_exit = True
+        await serving

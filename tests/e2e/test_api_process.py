@@ -170,6 +170,7 @@ def test_neither_tokens_nor_bodies_are_logged(start: Start) -> None:
         ),
         ({"ENVIRONMENT": "production", "BREVO_WEBHOOK_TOKEN": ""}, "api: BREVO_WEBHOOK_TOKEN: is not set"),
         ({"API_HOST": "192.0.2.1"}, "api: API_HOST: cannot listen on 192.0.2.1"),
+        ({"ENABLE_SCHEDULER": "true", "CLEANUP_CRON": "nightly"}, "api: CLEANUP_CRON: "),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )
@@ -223,3 +224,30 @@ def test_it_comes_up_without_postgresql_and_looks_at_the_schema_when_it_is_back(
     else:
         assert api.ended() == 2
         assert api.lines[-1].endswith("run cuebx migrate")
+
+
+def test_with_the_scheduler_it_stands_for_leader_and_hands_over_when_it_ends(
+    start: Start, database_url: str
+) -> None:
+    first = start(ENABLE_SCHEDULER="true")
+    wait_until(lambda: _leaders(database_url) == 1, timeout=20, what="the first leads")
+    second = start(ENABLE_SCHEDULER="true")
+    wait_until(second.ready, timeout=20, what="the second serves")
+    assert _leaders(database_url) == 1
+
+    first.process.terminate()
+
+    assert first.ended(timeout=5) == 0
+    wait_until(lambda: _leaders(database_url) == 2, timeout=5, what="the second leads")
+    assert post_run(second).status_code == 201
+    second.process.terminate()
+    assert second.ended(timeout=5) == 0
+    assert "Traceback" not in "\n".join(first.lines + second.lines)
+
+
+def _leaders(url: str) -> int:
+    """How many terms there have been."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM leader_terms")
+        [(terms,)] = cursor.fetchall()
+        return int(terms)
