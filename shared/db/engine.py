@@ -88,6 +88,8 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             driver.url,
             connect_args=args,
+            # Errors go to logs and into the ledger: the parameters, addresses among them, stay out of their texts.
+            hide_parameters=True,
             pool_pre_ping=True,
             pool_size=pool_size,
             max_overflow=pool_size,
@@ -149,6 +151,7 @@ def sync_engine(url: str, *, application: str, bound_s: float, pool_size: int = 
             "keepalives_count": 3,
             "tcp_user_timeout": int(bound_s * 1000) + 5000,
         },
+        hide_parameters=True,
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=2,

@@ -98,3 +98,21 @@ async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(databas
     finally:
         await stopped.close()
         await successor.close()
+
+
+async def test_the_parameters_of_a_statement_stay_out_of_the_texts_of_errors(database_url: str) -> None:
+    database = Database(database_url, application="test", bound_s=5)
+    engine = sync_engine(database_url, application="test", bound_s=5)
+    sql = "INSERT INTO invoices (currency) VALUES (:value)"
+    try:
+        with pytest.raises(DBAPIError) as asynchronous:
+            await database.rows(sql, value="a-secret")
+        with engine.connect() as connection, pytest.raises(DBAPIError) as synchronous:
+            connection.execute(text(sql), {"value": "a-secret"})
+    finally:
+        engine.dispose()
+        await database.close()
+
+    for error in (asynchronous.value, synchronous.value):
+        assert "[parameters:" not in str(error)
+        assert "hidden due to hide_parameters" in str(error)
