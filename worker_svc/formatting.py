@@ -1,5 +1,6 @@
 """Amounts and dates as the recipient's locale writes them."""
 
+import re
 from collections.abc import Mapping
 from copy import copy
 from datetime import datetime, tzinfo
@@ -23,6 +24,8 @@ _DIGITS: Final[Mapping[str, int]] = {
     }.items()
     for currency in currencies.split()
 }
+#: Babel leaves out the space that CLDR has between a code of letters and the digits.
+_LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 DEFAULT_LOCALE: Final = "en_US"
 
 
@@ -38,7 +41,7 @@ def money(amount: int, currency: str, locale: Locale) -> str:
     text: str = _money_pattern(locale, digits).apply(
         Decimal(amount).scaleb(-digits), locale, currency=currency, currency_digits=False
     )
-    return text
+    return _LETTER_BESIDE_DIGIT.sub("\xa0", text)
 
 
 def day(moment: datetime, locale: Locale, zone: tzinfo) -> str:
