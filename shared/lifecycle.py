@@ -65,16 +65,23 @@ async def _keep_running(component: Component) -> None:
         try:
             return await component.run()
         except Exception as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                log.warning("component_ended_badly", component=component.name, error=_text(error))
+                return
             log.warning(
                 "component_failed",
                 component=component.name,
-                error=f"{type(error).__name__}: {error}",
+                error=_text(error),
                 retry_in_s=delay,
             )
         if asyncio.get_running_loop().time() - began > RESTART_CAP_S * 2:
             delay = RESTART_FIRST_S
         await asyncio.sleep(delay)
         delay = min(RESTART_CAP_S, delay * 2)
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

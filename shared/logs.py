@@ -6,12 +6,13 @@ Secrets and addresses are masked in every value. With LOG_DIR, the same lines al
 import logging
 import logging.handlers
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from shared.core.decide import error_text
 from shared.core.mask import mask
 from shared.settings import Settings
 
@@ -81,11 +82,25 @@ def _with(formatter: logging.Formatter, handler: logging.Handler) -> logging.Han
 
 def _mask_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = mask(value)
-        elif isinstance(value, BaseException):
-            event[key] = mask(f"{type(value).__name__}: {value}")
+        if key != "exc_info" and not key.startswith("_"):
+            event[key] = _masked(value)
     return event
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return mask(value)
+        case BaseException():
+            return mask(error_text(value))
+        case Mapping():
+            return {str(key): _masked(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked(each) for each in value]
+        case _:
+            return mask(str(value))
 
 
 def _start_sentry(settings: Settings, process: str) -> None:
