@@ -81,7 +81,7 @@ class Candidate(Component):
         self._lock.close()
 
     async def _check_schema(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 async with self._r.outages.watch_postgres():
                     return await self._r.database.check_schema()
