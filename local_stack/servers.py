@@ -82,15 +82,19 @@ class Servers:
     def _keep(self) -> None:
         delay = LOOK_EVERY_S
         while not self._ending.wait(delay):
-            delay = LOOK_EVERY_S
             with self._lock:
                 dead = [server for server in self.embedded if not server.running]
-                for server in dead:
-                    self._say(server.name.lower(), "has died; starting it again")
-                    try:
-                        server.start()
-                    except ServerStartError as error:
-                        self._say(server.name.lower(), str(error))
-                        delay = RESTART_CAP_S
-                    else:
-                        self._say(server.name.lower(), "is back")
+                failed = [server for server in dead if not self._revive(server)]
+            delay = min(RESTART_CAP_S, delay * 2) if failed else LOOK_EVERY_S
+
+    def _revive(self, server: EmbeddedServer) -> bool:
+        name = server.name.lower()
+        self._say(name, "has died; starting it again")
+        try:
+            server.start()
+        except ServerStartError as error:
+            # A killed PostgreSQL's children take a moment to notice; until then its memory is in use.
+            self._say(name, str(error).splitlines()[0])
+            return False
+        self._say(name, "is back")
+        return True
