@@ -55,8 +55,8 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
     ttl_s, holder = settings.leader_ttl_s, process_name()
     bound_s = transaction_bound_s(ttl_s)
     definitions = builtin_schedules(settings)
-    engine = sync_engine(database_url, application=APPLICATION, bound_s=bound_s)
-    database = Database(database_url, application=APPLICATION, bound_s=bound_s)
+    engine = sync_engine(database_url, application=APPLICATION, bound_s=bound_s, pre_ping=False)
+    database = Database(database_url, application=APPLICATION, bound_s=bound_s, pre_ping=False)
     redis = connect(redis_url, client_name=APPLICATION)
     resources = Resources(
         engine=engine,

@@ -69,10 +69,13 @@ class Database:
     """The asynchronous side: a small pool, bounded statements, sessions that expire nothing on commit.
 
     Cheap to construct; connections are made when first needed. `bound_s` limits every statement, every wait for a lock
-    and every idle moment inside a transaction.
+    and every idle moment inside a transaction. `pre_ping` costs a transaction at each use; who tries again anyway, and
+    looks every second, does without.
     """
 
-    def __init__(self, url: str, *, application: str, bound_s: float, pool_size: int = 5) -> None:
+    def __init__(
+        self, url: str, *, application: str, bound_s: float, pool_size: int = 5, pre_ping: bool = True
+    ) -> None:
         driver = for_asyncpg(url)
         args: dict[str, Any] = {
             "timeout": CONNECT_TIMEOUT_S,
@@ -90,7 +93,7 @@ class Database:
             connect_args=args,
             # Errors go to logs and into the ledger: the parameters, addresses among them, stay out of their texts.
             hide_parameters=True,
-            pool_pre_ping=True,
+            pool_pre_ping=pre_ping,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_TIMEOUT_S,
@@ -133,8 +136,10 @@ class Database:
         await self.engine.dispose()
 
 
-def sync_engine(url: str, *, application: str, bound_s: float, pool_size: int = 3) -> Engine:
-    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread."""
+def sync_engine(
+    url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
+) -> Engine:
+    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
     driver = for_psycopg2(url)
     options = " ".join(f"-c {name}={value}" for name, value in session_settings(bound_s).items())
     query = dict(driver.url.query)
@@ -152,7 +157,7 @@ def sync_engine(url: str, *, application: str, bound_s: float, pool_size: int = 
             "tcp_user_timeout": int(bound_s * 1000) + 5000,
         },
         hide_parameters=True,
-        pool_pre_ping=True,
+        pool_pre_ping=pre_ping,
         pool_size=pool_size,
         max_overflow=2,
         pool_timeout=CONNECT_TIMEOUT_S,
