@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from shared.core.errors import RateLimited
+from shared.core.errors import PauseKind, PauseQueue, RateLimited
 from shared.core.reminders import is_overdue
 from shared.db import mail_events, reminder_batches
 from shared.db.reminder_batches import Batch
 from shared.db.reminders import Fence
-from shared.ports import MailEvent, OutcomeUnknown
+from shared.ports import MailEvent, MailPaused, OutcomeUnknown
 from worker_svc.context import JobContext, Services
 
 #: Names of the limits that all workers share.
@@ -17,14 +17,24 @@ BREVO_LIMIT: Final = "brevo"
 BREVO_READ_LIMIT: Final = "brevo_reads"
 READS_PER_S: Final = 2
 TURN_TIMEOUT_S: Final = 30.0
+PROBE_AFTER_S: Final = 60.0
 SOURCE: Final = "brevo events"
 PARKED: Final = "nobody knows whether it was sent: the provider shows no event of it"
 
 
 async def read_events(services: Services, tag: str) -> Sequence[MailEvent]:
-    """Raises what `Mailer` raises."""
+    """Raises OutcomeUnknown where the provider does not answer, RateLimited, PauseQueue."""
     await services.limiter.acquire(BREVO_READ_LIMIT, rate_per_s=READS_PER_S, timeout_s=TURN_TIMEOUT_S)
-    return await services.mailer.events(tag)
+    try:
+        return await services.mailer.events(tag)
+    except MailPaused as error:
+        raise pause_for(error) from error
+
+
+def pause_for(error: MailPaused) -> PauseQueue:
+    """Nobody's mail goes out: the queue waits for credits, or for somebody who puts the account in order."""
+    kind = PauseKind.CREDITS if error.status == 402 else PauseKind.CREDENTIALS
+    return PauseQueue(kind, str(error), PROBE_AFTER_S)
 
 
 async def confirm(context: JobContext, batch: Batch, events: Sequence[MailEvent] | None = None) -> int:

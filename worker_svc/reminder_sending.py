@@ -19,7 +19,7 @@ from shared.db.reminder_batches import Batch
 from shared.db.reminders import Fence
 from shared.ports import DuplicateKey, MailEvent, MailPaused, MailRefused, OutcomeUnknown, Unreachable
 from worker_svc.context import JobContext
-from worker_svc.reminder_events import BREVO_LIMIT, confirm, read_events
+from worker_svc.reminder_events import BREVO_LIMIT, confirm, pause_for, read_events
 
 CALLS_PER_S: Final = 100
 TURN_TIMEOUT_S: Final = 10.0
@@ -42,17 +42,28 @@ class BatchSender:
     async def go_on(self, batch: Batch) -> None:
         """Raises PauseQueue, RateLimited or Fenced where nobody's mail would go out now; the batch then waits."""
         if batch.calls:
-            # The key may not be honoured: look before asking again, and never ask when one cannot look.
-            events = await read_events(self._services, batch.tag)
-            accepted = batch.accepted or bool(events)
-            if next_step(batch.calls, batch.age, accepted) is Step.CONFIRM:
-                await self._leave_unconfirmed(batch, "an earlier call may have sent it", events)
-                return
-        elif batch.adopted:
+            await self._look_again(batch)
+            return
+        if batch.adopted:
             async with self._services.database.begin() as db:
                 left = await reminder_batches.drop_settled(db, batch.id, self._fence)
             batch = batch if left is None else replace(batch, members=left)
         if batch.members:
+            await self._call(batch)
+
+    async def _look_again(self, batch: Batch) -> None:
+        """For a batch that an earlier call may have sent. Its key may not be honoured: so look before asking again, and do
+        not ask while one cannot look."""
+        events: Sequence[MailEvent] | None = None
+        try:
+            events = await read_events(self._services, batch.tag)
+        except OutcomeUnknown as error:
+            if next_step(batch.calls, batch.age, batch.accepted) is Step.CALL:
+                await self._unclear(batch, error)
+                return
+        if next_step(batch.calls, batch.age, batch.accepted or bool(events)) is Step.CONFIRM:
+            await self._leave_unconfirmed(batch, "an earlier call may have sent it", events)
+        else:
             await self._call(batch)
 
     async def _call(self, batch: Batch) -> None:
@@ -150,10 +161,8 @@ class BatchSender:
             case RateLimited(retry_after_s=after):
                 await self._services.limiter.slow_down(BREVO_LIMIT, after)
                 raise error
-            case MailPaused(status=402):
-                raise PauseQueue(PauseKind.CREDITS, str(error), 60.0)
             case MailPaused():
-                raise PauseQueue(PauseKind.CREDENTIALS, str(error), 60.0)
+                raise pause_for(error)
             case _:
                 raise PauseQueue(PauseKind.OUTAGE, str(error))
 
@@ -166,4 +175,4 @@ class BatchSender:
         except OutcomeUnknown as outage:
             raise PauseQueue(PauseKind.OUTAGE, f"{error}; {outage}") from error
         except MailPaused as refusal:
-            raise PauseQueue(PauseKind.CREDENTIALS, str(refusal), 60.0) from error
+            raise pause_for(refusal) from error

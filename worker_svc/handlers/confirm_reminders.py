@@ -6,11 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from shared.core.jobspec import NoArgs
-from shared.core.outcomes import Done, Outcome, Retry
+from shared.core.outcomes import Done, Outcome
 from shared.db import mail_events, reminder_batches
 from shared.db.reminders import Fence
 from worker_svc.context import JobContext
-from worker_svc.handlers.reminders import result_of
+from worker_svc.handlers.reminders import result_of, still_unclear
 from worker_svc.reminder_events import SOURCE, confirm, read_events
 from worker_svc.reminder_outbox import Outbox
 
@@ -27,7 +27,7 @@ async def confirm_reminders(context: JobContext, _: NoArgs) -> Outcome:
     await _confirm_all(context, counts)
     await _follow_up(context, counts)
     if counts["unclear"]:
-        return Retry(f"it is unclear whether {counts['unclear']} reminders were sent")
+        return still_unclear(counts["unclear"])
     return Done(result_of(counts))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from shared.core.outcomes import Cancel, Done, Outcome, Retry
+from shared.core.outcomes import Cancel, Done, Outcome, Retry, Snooze
 from shared.core.reminders import pack
 from shared.core.stages import Stage, parse_stages
 from shared.db import ledger, reminders
@@ -17,9 +17,10 @@ from worker_svc.context import JobContext
 from worker_svc.reminder_freezing import freeze_group
 from worker_svc.reminder_outbox import Outbox
 
-PAGE: Final = 5000
+PAGE: Final = 2000
 SKIPS_AT_ONCE: Final = 10_000
 #: The provider shows its events after some seconds.
+LOOK_AGAIN_AFTER: Final = timedelta(seconds=15)
 CONFIRM_AFTER: Final = timedelta(seconds=15)
 
 
@@ -38,10 +39,15 @@ async def send_payment_reminder_emails(context: JobContext, args: RemindersArgs)
     if counts["unconfirmed"]:
         await confirm_soon(context)
     if counts["unclear"]:
-        return Retry(f"it is unclear whether {counts['unclear']} reminders were sent")
+        return still_unclear(counts["unclear"])
     if not complete:
         return Retry("some invoices were being changed", timedelta(seconds=5))
     return Done(result_of(counts))
+
+
+def still_unclear(mails: int) -> Snooze:
+    """Looks again when the provider may show events. It costs no attempt, and ends when the batch's key grows too old."""
+    return Snooze(LOOK_AGAIN_AFTER, f"it is unclear whether {mails} mails were sent")
 
 
 async def confirm_soon(context: JobContext) -> None:

@@ -12,7 +12,7 @@ from shared.db.reminders import Fence
 from shared.jobs import ReminderArgs
 from shared.ports import MailVersion
 from worker_svc.context import JobContext, Services
-from worker_svc.handlers.reminders import confirm_soon, result_of
+from worker_svc.handlers.reminders import confirm_soon, result_of, still_unclear
 from worker_svc.reminder_freezing import MAX_NAME_CHARS
 from worker_svc.reminder_outbox import Outbox
 from worker_svc.rendering import header_text
@@ -41,7 +41,7 @@ async def send_reminder(context: JobContext, args: ReminderArgs) -> Outcome:
                 return Cancel(f"the address is {frozen}: it gets no mail")
             await outbox.send(frozen)
     if outbox.counts["unclear"]:
-        return Retry("it is unclear whether the e-mail was sent")
+        return still_unclear(1)
     if outbox.counts["unconfirmed"]:
         await confirm_soon(context)
     return Done(result_of(outbox.counts))

@@ -5,7 +5,7 @@ import pytest
 from local_stack.ports import free_port
 from shared import jobs
 from shared.core.errors import PauseKind, PauseQueue, RateLimited
-from shared.core.outcomes import Done, Retry
+from shared.core.outcomes import Done, Snooze
 from shared.core.states import RunState
 from shared.ports import MailRefused, OutcomeUnknown
 from tests.brevo_sandbox import BrevoSandbox
@@ -163,7 +163,7 @@ async def test_one_cut_call_leaves_the_others_alone_and_is_retried(
     brevo.fault(mode)
     run_id = await world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
 
-    assert isinstance(await world.attempt(run_id), Retry)
+    assert isinstance(await world.attempt(run_id), Snooze)
     assert sorted(row.status for row in await world.reminders() if row.stage == "0d") == [
         "sending",
         "sent",
@@ -183,6 +183,27 @@ async def test_without_a_look_at_the_events_an_unclear_call_is_not_repeated(
     await world.attempt(run_id)
     brevo.fault("drop_before", match={"path": "/v3/smtp/statistics/events"})
 
-    with pytest.raises(OutcomeUnknown):
+    assert isinstance(await world.attempt(run_id), Snooze)
+    assert brevo.sends() == {"cut": 1}
+
+    await world.age_batches(26)
+    brevo.fault("drop_before", match={"path": "/v3/smtp/statistics/events"}, times=2)
+    assert await world.attempt(run_id) == Done({"unconfirmed": 1})
+    await world.age_batches(120)
+    await world.confirm()
+    assert await world.statuses() == {"ann@example.com": "sent"}
+    assert brevo.sends() == {"cut": 1}
+
+
+async def test_an_account_that_may_not_read_events_pauses_the_queue(
+    world: World, brevo: BrevoSandbox
+) -> None:
+    await world.owing("ann@example.com")
+    brevo.fault("drop_after")
+    run_id = await world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    await world.attempt(run_id)
+    brevo.fault("status", status=401, match={"path": "/v3/smtp/statistics/events"})
+
+    with pytest.raises(PauseQueue):
         await world.attempt(run_id)
     assert brevo.sends() == {"cut": 1}

@@ -2,10 +2,15 @@
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from shared.core.outcomes import Done
+from shared import jobs
+from shared.core.outcomes import Done, Retry
+from shared.core.stages import parse_stages
+from shared.db import reminders
 from tests.brevo_sandbox import BrevoSandbox
 from tests.integration.reminders.world import DAY, World
 
@@ -151,7 +156,7 @@ async def test_a_second_reminder_to_an_address_goes_into_the_next_batch(
     assert set(Counter((mail["call"], mail["email"].lower()) for mail in mails).values()) == {1}
 
 
-async def test_many_reminders_go_out_page_by_page_in_batches_of_a_thousand(
+async def test_many_reminders_go_out_page_by_page_in_batches_that_the_provider_takes(
     world: World, brevo: BrevoSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker_svc.handlers.reminders.PAGE", 1200)
@@ -165,3 +170,62 @@ async def test_many_reminders_go_out_page_by_page_in_batches_of_a_thousand(
     mails = brevo.books()["mails"]
     assert len(mails) == len({mail["email"] for mail in mails}) == 2500
     assert max(Counter(mail["call"] for mail in mails).values()) <= 1000
+
+
+@pytest.mark.rule(30)
+async def test_selection_alone_never_offers_a_superseded_stage_or_one_before_the_invoice(
+    world: World,
+) -> None:
+    """Also for an invoice that appeared after the rows of skipped stages were written."""
+    await world.owing("ann@example.com", -4 * DAY, made=30 * DAY)
+    await world.owing("bob@example.com", 2 * DAY, made=3 * DAY - HOUR)
+    stages = parse_stages(world.services.stages)
+    as_of = await world.services.clock.now()
+
+    async with world.database.begin() as db:
+        found = await reminders.owed(db, stages, as_of=as_of, tolerance=30 * DAY, most=10)
+    assert [(each.email, each.stage) for each in found] == [("ann@example.com", "+3d")]
+
+
+@pytest.mark.rule(31)
+async def test_what_changes_between_selection_and_freezing_is_checked_again(
+    world: World, brevo: BrevoSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.owing("ann@example.com")
+    paid = await world.owing("bob@example.com")
+    corrected = await world.owing("cem@example.com")
+    select, changes = reminders.owed, [1]
+
+    async def then_changed(*args: Any, **options: Any) -> list[reminders.Owed]:
+        page = await select(*args, **options)
+        if changes:
+            changes.pop()
+            await world.database.rows(
+                "UPDATE invoices SET status = 'paid' WHERE id = :id RETURNING 1", id=paid
+            )
+            await world.database.rows(
+                "UPDATE invoices SET amount_due = 777 WHERE id = :id RETURNING 1", id=corrected
+            )
+        return page
+
+    monkeypatch.setattr(reminders, "owed", then_changed)
+    await world.remind()
+    assert brevo.addresses() == ["ann@example.com", "cem@example.com"]
+    (mail,) = [mail for mail in brevo.books()["mails"] if mail["email"] == "cem@example.com"]
+    assert "$7.77" in brevo.control("GET", f"mails/{mail['messageId']}")["content"]["text"]
+    assert set(await world.statuses()) == {"ann@example.com", "cem@example.com"}
+
+
+async def test_an_invoice_that_somebody_holds_is_left_for_the_next_attempt(
+    world: World, brevo: BrevoSandbox
+) -> None:
+    await world.owing("ann@example.com")
+    held = await world.owing("bob@example.com")
+    run_id = await world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    async with world.database.begin() as other:
+        await other.execute(text("SELECT FROM invoices WHERE id = :id FOR UPDATE"), {"id": held})
+        assert isinstance(await world.attempt(run_id), Retry)
+        assert brevo.addresses() == ["ann@example.com"]
+
+    await world.attempt(run_id)
+    assert brevo.addresses() == ["ann@example.com", "bob@example.com"]
