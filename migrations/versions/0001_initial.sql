@@ -212,8 +212,8 @@ CREATE TABLE refunds (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX refunds_request ON refunds (request_key) WHERE request_key IS NOT NULL;
-CREATE INDEX refunds_waiting ON refunds (created_at) WHERE status IN ('pending', 'processing');
-CREATE INDEX refunds_settling ON refunds (reconciled_at) WHERE status IN ('submitted', 'succeeded');
+CREATE INDEX refunds_waiting ON refunds (created_at, id) WHERE status IN ('pending', 'processing');
+CREATE INDEX refunds_settling ON refunds (status, reconciled_at) WHERE status IN ('submitted', 'succeeded');
 CREATE INDEX refunds_review ON refunds (updated_at) WHERE status = 'needs_review';
 CREATE UNIQUE INDEX refunds_provider ON refunds (provider_refund_id) WHERE provider_refund_id IS NOT NULL;
 -- Rule 26: two refunds of one payment intent are served one after the other.
@@ -228,7 +228,7 @@ CREATE TABLE refund_attempts (
   run_attempt integer NOT NULL,
   started_at timestamptz NOT NULL DEFAULT now(),  -- the generation's first one starts the 23 hours (rule 27)
   finished_at timestamptz,
-  outcome text,                                   -- NULL: unknown
+  outcome text,                                   -- NULL: unknown; the words are in shared/core/refunds.py
   provider_refund_id text,
   error text,
   UNIQUE (refund_id, generation, run_id, run_attempt)
