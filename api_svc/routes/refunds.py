@@ -14,7 +14,7 @@ from api_svc.routes.runs import Key
 from api_svc.services import Services
 from shared.core.errors import BadInput
 from shared.db.models import Refund
-from shared.jobs import PROCESS_REFUND, RefundArgs
+from shared.db.refunds import enqueue_for_refund
 
 #: More than any provider pays back at once, and well inside a bigint.
 MOST = 10**12
@@ -78,11 +78,8 @@ def router(services: Services) -> APIRouter:
                 refund = (await session.scalars(select(Refund).where(Refund.request_key == key))).one()
                 response.status_code = 200
             else:
+                await enqueue_for_refund(session, services.enqueuer, refund_id)
                 refund = await session.get_one(Refund, refund_id)
-                run = await services.enqueuer.enqueue(
-                    PROCESS_REFUND, RefundArgs(refund_id=refund_id), session=session
-                )
-                refund.run_id = run.run_id
         if refund_id is None and not _same(refund, new):
             raise HTTPException(409, f"key: {key!r} was used for another refund, {refund.id}; use a new key")
         return AcceptedRefund.of(refund).model_copy(update={"existing": refund_id is None})
