@@ -80,8 +80,15 @@ def test_a_fixed_time_in_the_overlap_fires_once_and_stars_follow_real_time(
 
 
 @pytest.mark.rule(2)
+def test_asked_in_the_second_pass_of_an_overlap_it_does_not_go_back_to_the_first() -> None:
+    trigger = CrontabTrigger(CronTrigger(expression="30 2 * * *", zone="Europe/Berlin"))
+    second_pass = datetime(2030, 10, 27, 1, 10, tzinfo=UTC)  # 02:10, for the second time
+    assert trigger.after(second_pass) == datetime(2030, 10, 28, 1, 30, tzinfo=UTC)
+
+
+@pytest.mark.rule(2)
 @given(
-    minutes=st.integers(0, 3 * 60),
+    minutes=st.integers(0, 6 * 60),
     seconds=st.integers(0, 59),
     expression=st.sampled_from(
         ["30 2 * * *", "*/20 * * * *", "15 1-3 * * *", "0 * * * *", "*/7 2 * * *", "5 0,2 * * 0"]
