@@ -24,5 +24,3 @@ def test_the_demo_ends_with_books_and_database_in_agreement(tmp_path: Path) -> N
     assert result["refunds_succeeded"] + result["refunds_refused"] + result["refunds_parked"] == 40
     assert result["reminders_sent"] == result["reminders_due"] > 0
     assert result["failover_s"] > 0
-        "the TTL, a second for the fire, and a machine that is busy testing"
-    )
