@@ -1,0 +1,27 @@
+"""Real processes on real servers."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import Process
+
+
+@pytest.fixture
+def processes(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Call it with a module (`worker_svc`) and settings for a started process on the test's servers; all are killed at
+    the end."""
+    started: list[Process] = []
+    numbers = itertools.count(1)
+
+    def start(module: str, **settings: str) -> Process:
+        environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, **settings}
+        process = Process(module, environment, tmp_path / f"{module}-{next(numbers)}.log")
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
