@@ -162,12 +162,14 @@ def test_a_leader_that_lost_its_trust_writes_nothing(engine: Engine, books: Book
 
 
 @pytest.mark.rule(15)
+@pytest.mark.parametrize(("session_bound_s", "transaction_bound_s"), [(0.5, 60), (60, 0.5)])
 def test_a_leader_stopped_inside_its_transaction_loses_it_to_its_successor(
-    database_url: str, books: Books, firing: Firing
+    database_url: str, books: Books, firing: Firing, session_bound_s: float, transaction_bound_s: float
 ) -> None:
-    """Given a leader that stands still between its write and its commit, then its locks are gone within the bound."""
+    """Given a leader that stands still between its write and its commit, then its locks are gone within either bound."""
     books.add("a", due_in_s=-1)
-    stopped = sync_engine(database_url, application="stopped", bound_s=0.5)
+    stopped = sync_engine(database_url, application="stopped", bound_s=session_bound_s)
+    late_one = Firing(stopped, JOBS, bound_s=transaction_bound_s, check_trust=lambda: stand_still())
     gone_on = threading.Event()
     questions: list[int] = []
 
@@ -177,7 +179,7 @@ def test_a_leader_stopped_inside_its_transaction_loses_it_to_its_successor(
             gone_on.wait(30)
 
     with ThreadPoolExecutor(1) as thread:
-        late = thread.submit(Firing(stopped, JOBS, bound_s=0.5, check_trust=stand_still).fire_due)
+        late = thread.submit(late_one.fire_due)
         wait_until(lambda: len(questions) == 2)
         assert firing.fire_due().schedules == 0  # its rows are skipped, not waited for
         wait_until(lambda: firing.fire_due().schedules == 1, timeout=5)
