@@ -1,21 +1,19 @@
 """cuebx schedules: what fires when."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.output import fail, json_option, print_json, print_record, print_table, say, show
+from cli.schedule_display import COLUMNS, answer, last_run, row, state
+from cli.schedule_trigger import trigger_of, trigger_options
 from cli.values import find_job, parse_arguments, time_span
 
 if TYPE_CHECKING:
-    from shared.core.schedule import ScheduleView, TriggerSpec
     from shared.db.insights import RunView
 
-F = TypeVar("F", bound=Callable[..., Any])
 STORES = ("refunds", "payment_reminders", "maintenance")
-COLUMNS = ("id", "job", "trigger", "next run", "last run", "store", "state")
 
 
 @click.group()
@@ -25,22 +23,6 @@ def schedules() -> None:
     Edits reach the running leader at once. Those that code defines (process_pending_refunds_job …) may be edited,
     paused and removed too: that holds until `cuebx schedules reset ID`.
     """
-
-
-def trigger_options(command: F) -> F:
-    """`--every`, `--cron`, `--at` and `--tz`, for `_trigger`."""
-    for option in (
-        click.option(
-            "--tz", metavar="ZONE", help="Zone of --cron and --at, such as Europe/Berlin. [default: UTC]"
-        ),
-        click.option(
-            "--at", "at_time", metavar="TIME", help="Once: 2030-01-31T08:00:00Z, or a local time with --tz."
-        ),
-        click.option("--cron", "cron_line", metavar="LINE", help="As in crontab(5): '0 2 * * *'."),
-        click.option("--every", "every_span", metavar="DURATION", help="90s, 5m, 1h30m, 2d."),
-    ):
-        command = option(command)
-    return command
 
 
 @schedules.command("list")
@@ -54,7 +36,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json([view.model_dump(mode="json") for view in found])
     else:
-        print_table(COLUMNS, [_row(view) for view in found], empty="schedules")
+        print_table(COLUMNS, [row(view) for view in found], empty="schedules")
 
 
 @schedules.command("show")
@@ -71,7 +53,7 @@ def show_(schedule_id: str, as_json: bool) -> None:
     if as_json:
         print_json({**view.model_dump(mode="json"), "next_fires": coming})
         return
-    print_record({**dict(view), "trigger": view.trigger, "last_run": _last(view), "state": _state(view)})
+    print_record({**dict(view), "trigger": view.trigger, "last_run": last_run(view), "state": state(view)})
     print_record({"next_fires": ", ".join(map(show, coming))})
 
 
@@ -118,7 +100,7 @@ def add(
     cuebx schedules add nightly --job daily_cleanup --cron "0 2 * * *" --tz Europe/Berlin
     cuebx schedules add welcome --job send_reminder --at 2030-01-31T08:00:00Z -a user_id=7b0c…
     """
-    trigger = _trigger(every_span, cron_line, at_time, tz)
+    trigger = trigger_of(every_span, cron_line, at_time, tz)
     spec = find_job(job)
     from cli.schedule_store import open_schedules
     from cli.services import operator
@@ -138,7 +120,7 @@ def add(
     )
     with open_schedules() as opened:
         view = opened.add(asked, actor=operator(), replace=replace)
-    _answer(view, as_json)
+    answer(view, as_json)
 
 
 @schedules.command()
@@ -152,7 +134,7 @@ def pause(schedule_id: str, reason: str, as_json: bool) -> None:
 
     with open_schedules() as store:
         view = store.pause(schedule_id, actor=operator(), reason=reason)
-    _answer(view, as_json)
+    answer(view, as_json)
 
 
 @schedules.command()
@@ -166,7 +148,7 @@ def resume(schedule_id: str, as_json: bool) -> None:
     with open_schedules() as store:
         view = store.resume(schedule_id, actor=operator())
     if view is not None:
-        _answer(view, as_json)
+        answer(view, as_json)
     elif as_json:
         print_json(None)
     else:
@@ -246,7 +228,7 @@ def preview(
     given = any((every_span, cron_line, at_time))
     if given == (schedule_id is not None):
         raise click.UsageError("give either an ID, or one of --every, --cron and --at")
-    trigger = _trigger(every_span, cron_line, at_time, tz) if given else None
+    trigger = trigger_of(every_span, cron_line, at_time, tz) if given else None
     from cli.schedule_store import open_schedules
     from shared.core.schedule import ScheduleSpec
 
@@ -263,67 +245,3 @@ def preview(
         say(show(at))
     if not fires:
         fail("it never fires (again)")
-
-
-def _trigger(
-    every_span: str | None, cron_line: str | None, at_time: str | None, tz: str | None
-) -> "TriggerSpec":
-    if sum(value is not None for value in (every_span, cron_line, at_time)) != 1:
-        raise click.UsageError("give one of --every, --cron and --at")
-    if every_span is not None and tz is not None:
-        raise click.UsageError("--tz goes with --cron and --at: an interval has no zone")
-    if at_time is not None and tz is None and _is_naive(at_time):
-        raise click.UsageError(f"--at {at_time}: has no zone; write {at_time}Z, or give --tz")
-    from shared.core import schedule
-    from shared.core.errors import BadInput
-
-    try:
-        if every_span is not None:
-            return schedule.every(every_span)
-        if cron_line is not None:
-            return schedule.cron(cron_line, tz or "UTC")
-        return schedule.at(at_time or "", tz or "UTC")
-    except BadInput as error:
-        option = "--every" if every_span is not None else "--cron" if cron_line is not None else "--at"
-        what, _, rest = str(error).partition(": ")
-        if what in ("every_s", "expression", "at"):
-            raise BadInput(f"{option}: {rest}") from None
-        raise BadInput(f"--tz: {rest}" if what == "zone" else f"{option}: {error}") from None
-
-
-def _is_naive(text: str) -> bool:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).tzinfo is None
-    except ValueError:
-        return False
-
-
-def _answer(view: "ScheduleView", as_json: bool) -> None:
-    if as_json:
-        print_json(view.model_dump(mode="json"))
-    else:
-        say(f"{view.id}: {view.job} {view.trigger}, {_state(view)}, next run {show(view.next_run_time)}")
-
-
-def _row(view: "ScheduleView") -> tuple[object, ...]:
-    return (view.id, view.job, view.trigger, view.next_run_time, _last(view), view.store, _state(view))
-
-
-def _last(view: "ScheduleView") -> str:
-    last = view.last_run
-    return show(None) if last is None else f"{last.state} {show(last.due_at or last.enqueued_at)}"
-
-
-def _state(view: "ScheduleView") -> str:
-    if view.removed_by:
-        return f"removed by {view.removed_by}"
-    if view.broken:
-        return f"BROKEN: {view.broken}"
-    words = [f"paused by {view.paused_by}" if view.paused_by else "paused"] if view.paused else []
-    if view.edited_by:
-        words.append(f"edited by {view.edited_by}")
-    if not view.paused and view.next_run_time is None:
-        words.append("finished")
-    return ", ".join(words) or "active"
