@@ -154,15 +154,34 @@ class CliSettings(BrevoSettings, StripeSettings, SchedulerSettings):
 
 T = TypeVar("T", bound=BaseSettings)
 
+#: What `.env.example` has for a first try, and everybody can read.
+EXAMPLE_SECRETS = frozenset(
+    {"sk_test_sandbox", "whsec_sandbox", "xkeysib-sandbox", "brevo-webhook-sandbox", "development-token"}
+)
+
 
 def load(kind: type[T]) -> T:
     """The settings of a process. Raises ConfigError: one line that names the variable and what it should look like."""
     # An empty variable means its default, but for this one: empty, it means no files.
     meant: dict[str, Any] = {"log_dir": ""} if os.environ.get("LOG_DIR") == "" else {}
     try:
-        return kind(**meant)
+        settings = kind(**meant)
     except ValidationError as error:
         raise ConfigError(_one_line(error, kind)) from None
+    if isinstance(settings, Settings) and settings.in_production:
+        _refuse_example_secrets(settings)
+    return settings
+
+
+def _refuse_example_secrets(settings: BaseSettings) -> None:
+    for name, value in settings:
+        secrets = value if isinstance(value, tuple) else (value,)
+        if any(
+            isinstance(each, SecretStr) and each.get_secret_value() in EXAMPLE_SECRETS for each in secrets
+        ):
+            raise ConfigError(
+                f"{name.upper()}: is the value of .env.example; production needs one of its own"
+            )
 
 
 def require_in_production(settings: Settings, **variables: object) -> None:

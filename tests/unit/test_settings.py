@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +225,19 @@ def test_only_production_insists_on_what_it_requires(
             require_in_production(settings, API_TOKEN=value)
     else:
         require_in_production(settings, API_TOKEN=value)
+
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+SECRETS = ("API_TOKEN", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET", "BREVO_API_KEY", "BREVO_WEBHOOK_TOKEN")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_production_refuses_what_the_example_has(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    values = dict(
+        line.split("=", 1) for line in EXAMPLE.read_text().splitlines() if line and not line.startswith("#")
+    )
+    monkeypatch.setenv(name, values[name])
+    load(ApiSettings)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    with pytest.raises(ConfigError, match=rf"^{name}: is the value of \.env\.example"):
+        load(ApiSettings)
