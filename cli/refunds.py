@@ -9,7 +9,7 @@ from cli.output import json_option, note, print_json, print_record, print_table,
 
 if TYPE_CHECKING:
     from cli.services import Services
-    from shared.refund_review import BothBooks, RefundView
+    from shared.refund_books import BothBooks, RefundView
 
 STATUSES = ("pending", "processing", "submitted", "succeeded", "failed", "needs_review")
 DECISIONS = ("retry", "accept", "mark-failed", "mark-succeeded")

@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.core.jobspec import NoArgs
 from shared.core.outcomes import Done, Outcome, Retry
 from shared.core.refunds import RefundStatus, Verdict
-from shared.db import refunds
+from shared.db import refund_work
 from shared.db.models import Refund
 from shared.ports import CredentialsRejected, OutcomeUnknown, ProviderRefund
 from worker_svc.context import JobContext
@@ -28,7 +28,7 @@ async def reconcile_refunds(ctx: JobContext, _: NoArgs) -> Outcome:
     read = changed = 0
     for status, every, most in _READ:
         async with ctx.services.database.begin() as connection:
-            due = await refunds.due_for_reading(connection, status, every=every, most=most)
+            due = await refund_work.due_for_reading(connection, status, every=every, most=most)
         for refund_id in due:
             try:
                 changed += await _read(ctx, calls, refund_id, status)
@@ -59,11 +59,11 @@ async def _apply(
     ctx: JobContext, refund_id: UUID, status: RefundStatus, found: ProviderRefund | None
 ) -> Verdict | None:
     async with ctx.services.database.session() as session:
-        refund = await refunds.locked(session, refund_id)
-        await refunds.hold_run(session, ctx.run.id, ctx.run.attempt)
+        refund = await refund_work.locked(session, refund_id)
+        await refund_work.hold_run(session, ctx.run.id, ctx.run.attempt)
         if refund is None or refund.status != status:
             return None  # somebody has moved it on since
         if found is None or found.id != refund.provider_refund_id:
-            await refunds.note_read(session, refund_id)
+            await refund_work.note_read(session, refund_id)
             return None
         return await apply_reading(session, refund, found)

@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.core import refunds as core
 from shared.core.refunds import RefundStatus, Verdict
-from shared.db import refunds
+from shared.db import refund_work
 from shared.db.models import Refund
 from shared.ports import ProviderRefund
 
@@ -23,13 +23,13 @@ async def apply_reading(session: AsyncSession, refund: Refund, found: ProviderRe
         failure_reason=found.failure_reason,
     )
     if verdict is None:
-        await refunds.note_read(session, refund.id)
+        await refund_work.note_read(session, refund.id)
         return None
-    await refunds.settle(
+    await refund_work.settle(
         session,
         refund,
         verdict,
-        refunds.Owner(refund.run_id, refund.run_attempt),
+        refund_work.Owner(refund.run_id, refund.run_attempt),
         provider_refund_id=refund.provider_refund_id or found.id,
     )
     return verdict

@@ -7,9 +7,9 @@ from structlog.stdlib import BoundLogger
 
 from shared.core import refunds as core
 from shared.core.errors import Fenced
-from shared.core.outcomes import Done, Recorded
+from shared.core.outcomes import Cancel, Done, Recorded
 from shared.core.refunds import RefundStatus, Verdict
-from shared.db import refunds
+from shared.db import refund_work
 from shared.db.models import Refund
 from shared.ports import ProviderRefund
 from worker_svc.context import JobContext
@@ -21,14 +21,14 @@ class Settling:
     def __init__(self, ctx: JobContext, refund: Refund, log: BoundLogger) -> None:
         self._ctx = ctx
         self._refund_id = refund.id
-        self._owner = refunds.Owner(ctx.run.id, ctx.run.attempt)
+        self._owner = refund_work.Owner(ctx.run.id, ctx.run.attempt)
         self._log = log
         #: The attempt on record, once there is one.
         self.attempt_id: UUID | None = None
 
     async def mine(self, session: AsyncSession) -> Refund:
         """The row, locked. Raises Fenced where it is not this attempt's any more."""
-        refund = await refunds.locked(session, self._refund_id)
+        refund = await refund_work.locked(session, self._refund_id)
         if (
             refund is None
             or (refund.run_id, refund.run_attempt) != (self._owner.run_id, self._owner.attempt)
@@ -43,8 +43,8 @@ class Settling:
             return
         async with self._ctx.services.database.session() as session:
             await self.mine(session)
-            await refunds.hold_run(session, self._ctx.run.id, self._ctx.run.attempt)
-            await refunds.end_attempt(session, self.attempt_id, outcome=outcome, error=str(error))
+            await refund_work.hold_run(session, self._ctx.run.id, self._ctx.run.attempt)
+            await refund_work.end_attempt(session, self.attempt_id, outcome=outcome, error=str(error))
 
     async def apply(self, found: ProviderRefund) -> Recorded:
         """Stripe has the refund: as the answer to a call, or in a list with our metadata."""
@@ -52,7 +52,7 @@ class Settling:
             refund = await self.mine(session)
             verdict = _judge(refund, found)
             if self.attempt_id is not None:
-                await refunds.end_attempt(
+                await refund_work.end_attempt(
                     session, self.attempt_id, outcome=verdict.status.value, provider_refund_id=found.id
                 )
             recorded = await self._end(session, refund, verdict, found.id)
@@ -70,13 +70,20 @@ class Settling:
     async def _end(
         self, session: AsyncSession, refund: Refund, verdict: Verdict, provider_refund_id: str | None
     ) -> Recorded:
-        await refunds.settle(session, refund, verdict, self._owner, provider_refund_id=provider_refund_id)
+        await refund_work.settle(session, refund, verdict, self._owner, provider_refund_id=provider_refund_id)
         return await self._ctx.complete(
             session, Done({"status": verdict.status.value, "provider_refund_id": provider_refund_id})
         )
 
     def _tell(self, verdict: Verdict, provider_refund_id: str | None) -> None:
         tell_verdict(self._log, verdict, provider_refund_id)
+
+
+async def let_go(ctx: JobContext, session: AsyncSession, refund: Refund) -> Recorded:
+    """Cancelling a run is not cancelling its refund: that one is approved, and the next sweep gives it another run."""
+    refund.status = RefundStatus.PENDING.value
+    await session.flush()
+    return await ctx.complete(session, Cancel("cancelled on request; the refund still waits to be paid"))
 
 
 def tell_verdict(log: BoundLogger, verdict: Verdict, provider_refund_id: str | None) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.core import refunds as core
 from shared.core.outcomes import Cancel, Done, Outcome, Recorded, Retry, Snooze
-from shared.db import refunds
+from shared.db import refund_work
 from shared.db.models import Refund, WebhookEvent
 from shared.jobs import WebhookArgs
 from shared.ports import CredentialsRejected, OutcomeUnknown
@@ -54,7 +54,7 @@ async def _read_and_apply(
         return Retry(str(error))
     verdict = None
     async with ctx.services.database.session() as session:
-        refund = await refunds.locked(session, refund_id)
+        refund = await refund_work.locked(session, refund_id)
         if found is None or refund is None:
             word = "unknown_at_stripe"
         elif found.id != refund.provider_refund_id and core.generation_of(found.metadata, refund.id) is None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from shared.core.errors import LeaseExpired, PauseKind, PauseQueue, PermanentError, RateLimited
+from shared.core.errors import Fenced, LeaseExpired, PauseKind, PauseQueue, PermanentError, RateLimited
 from shared.core.outcomes import Cancel, Recorded, Retry, Snooze
 from shared.db import ledger
 from shared.jobs import PROCESS_REFUND, RefundArgs
@@ -589,3 +589,27 @@ async def test_a_run_made_by_hand_adopts_a_refund_whose_run_is_gone(
     refund = await desk.refund(refund_id)
     assert (refund.status, refund.run_id) == ("succeeded", by_hand.run_id)
     assert (await desk.sweep())["enqueued"] == 0
+
+
+@pytest.mark.rule(7)
+@pytest.mark.parametrize("error", [None, CUT, RefundRefused("no", "no")])
+async def test_a_refund_that_names_another_run_meanwhile_is_not_written_to(
+    desk: Desk, stripe: FakeGateway, error: Exception | None
+) -> None:
+    refund_id = await desk.add_refund()
+    create = stripe.create
+
+    async def taken_over(**params: object) -> object:
+        made = await create(**params)  # type: ignore[arg-type]  # the port's own types
+        await desk.set_refund(refund_id, run_id=PROBE)
+        if error is not None:
+            raise error
+        return made
+
+    stripe.create = taken_over  # type: ignore[assignment,method-assign]  # watched, not changed
+
+    assert isinstance(await desk.pay(refund_id), Fenced)
+    refund = await desk.refund(refund_id)
+    assert (refund.status, refund.provider_refund_id, refund.run_id) == ("processing", None, PROBE)
+    [attempt] = await desk.attempts(refund_id)
+    assert (attempt.outcome, attempt.finished_at) == (None, None)
