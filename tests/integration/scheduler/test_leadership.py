@@ -89,7 +89,7 @@ async def test_a_refused_renewal_ends_the_term_at_once(leadership: Leadership, r
     async with asyncio.timeout(5):
         await leadership.lost.wait()
     assert leadership.why == "refused"
-    assert time.monotonic() - began < TTL_S * 0.7
+    assert time.monotonic() - began < TTL_S
     with pytest.raises(NotLeading):
         leadership.check()
 
@@ -98,7 +98,7 @@ async def test_a_stalled_event_loop_loses_leadership(leadership: Leadership) -> 
     """While the loop hangs nothing is renewed, so that a standby can take over."""
     began = time.monotonic()
     wait_until(lambda: not _trusted(leadership), timeout=5)  # not awaited: the loop stands still
-    assert time.monotonic() - began < 1.3 * TTL_S
+    assert time.monotonic() - began < 2.5 * TTL_S
     async with asyncio.timeout(5):
         await leadership.lost.wait()
     assert leadership.why == "loop_stalled"
@@ -114,12 +114,16 @@ async def test_without_an_answer_trust_lasts_to_its_deadline_and_no_longer(
     server.kill()
     leadership = Leadership(lock, granted_at)
     leadership.begin()
-    while not leadership.lost.is_set():
-        trusted_for = time.monotonic() - granted_at
+    trusted_until = 0.0
+    while True:
+        asked = time.monotonic() - granted_at
         if not _trusted(leadership):
             break
+        trusted_until = asked
         await asyncio.sleep(0.01)
-    assert TTL_S * 0.7 < trusted_for < TTL_S
+    not_trusted_at = time.monotonic() - granted_at
+    deadline = TTL_S * 5 / 6
+    assert trusted_until < deadline < not_trusted_at
     async with asyncio.timeout(5):
         await leadership.lost.wait()
     assert leadership.why == "unanswered"
