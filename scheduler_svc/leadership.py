@@ -66,8 +66,8 @@ class Leadership:
                 case Step.WAIT:
                     continue
                 case Step.STEP_DOWN:
-                    stalled = now - self._ticked_at > self._lock.ttl_s / 3
-                    self._lose("loop_stalled" if stalled else "unanswered")
+                    asked = attempted_at > self._trust.granted_at  # else nothing was asked: we stood still
+                    self._lose("unanswered" if asked else "loop_stalled")
                     return
                 case Step.RENEW:
                     attempted_at = now
