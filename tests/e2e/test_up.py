@@ -108,7 +108,10 @@ def test_schedules_fire_leaders_and_workers_fail_over_and_ctrl_c_leaves_nothing(
     terminal.json("schedules", "add", "beat", "--job", "ping", "--every", "300ms")
 
     def succeeded() -> int:
-        return len(terminal.json("runs", "list", "--schedule", "beat", "--state", "succeeded"))
+        listed = terminal.json(
+            "runs", "list", "--schedule", "beat", "--state", "succeeded", "--limit", "1000"
+        )
+        return len(listed)
 
     wait_until(lambda: succeeded() >= 3, 30, "the schedule fires")
     assert terminal("doctor", "--ping").returncode == 0
