@@ -40,9 +40,9 @@ _STORES = [queue.value for queue in Queue]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due.
+    """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due, an hour at most.
 
-    `runs` are those that are to run; `due` counts the schedules that were due, still being counted ones included.
+    `leases_lost`: there is work for the sweeper. `runs` are those that are to run; `due` counts the schedules that were due, still being counted ones included.
     """
 
     wait_s: float
@@ -51,6 +51,7 @@ class Pass:
     runs: int = 0
     due: int = 0
     resets: bool = False
+    leases_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +98,19 @@ class Firing:
         elif len(written) < len(planned):
             wait_s = CONTENDED_S
         else:
-            times = [to_epoch(each.plan.next) for each in planned if each.plan.next is not None]
-            upcoming = min([*times, *([] if head.next_due is None else [head.next_due])], default=None)
-            now = head.now.timestamp() + time.monotonic() - began
-            wait_s = POLL_S if upcoming is None else min(POLL_S, max(0.0, upcoming - now))
+            read_at = to_epoch(head.now)
+            times = [to_epoch(each.plan.next) - read_at for each in planned if each.plan.next is not None]
+            upcoming = min([*times, *([] if head.next_due_s is None else [head.next_due_s])], default=None)
+            took_s = time.monotonic() - began
+            wait_s = POLL_S if upcoming is None else min(POLL_S, max(0.0, upcoming - took_s))
         return Pass(
             wait_s=wait_s,
-            relay_in_s=_seconds_until(head.next_run_at, head.now),
+            relay_in_s=head.relay_in_s,
             schedules=len(written),
             runs=sum(row.runs - row.skipped for row in written),
             due=len(rows) + len(self._counting),
             resets=head.resets,
+            leases_lost=head.leases_lost,
         )
 
     def fire_all(self, only: Collection[str], *, within_s: float = 60.0) -> None:
@@ -264,7 +267,3 @@ def _parameters(batch: Sequence[_Planned]) -> dict[str, Any]:
         "coalesced": [run.coalesced for _, run in runs],
         "skipped": [run.skipped for _, run in runs],
     }
-
-
-def _seconds_until(when: datetime | None, now: datetime) -> float | None:
-    return None if when is None else max(0.0, (when - now).total_seconds())

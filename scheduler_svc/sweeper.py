@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -25,6 +27,10 @@ from shared.ports import Message, Transport
 log = structlog.get_logger(__name__)
 
 PAGE = 500
+#: A round of everything; lost leases are also looked for whenever somebody saw one.
+EVERY_S = 3.0
+#: A message that was taken so long ago has a worker that died before its claim, or a slow one: the claim tells.
+TAKEN_S = 2.0
 _FIRST = UUID(int=0)
 _SERVER_IS_YOUNG = text("SELECT now() - pg_postmaster_start_time() < make_interval(secs => :lease_s)")
 
@@ -40,39 +46,54 @@ class Sweeper(Component):
         outages: Outages,
         *,
         lease_s: float,
+        put_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._transport = transport
         self._memory = memory
         self._outages = outages
         self._lease_s = lease_s
-        self._every_s = max(0.2, lease_s / 5)
+        self._put_back = put_back
+        self._every_s = min(EVERY_S, max(0.2, lease_s / 5))
         self._checked = _FIRST
-        self._returned_at = float("-inf")
+        self._lost = asyncio.Event()
+
+    def kick(self) -> None:
+        """Somebody saw a lease that ran out."""
+        self._lost.set()
 
     async def run(self) -> None:
         while True:
             await self.sweep()
-            await asyncio.sleep(self._every_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._lost.wait()
+            self._lost.clear()
 
     async def sweep(self) -> None:
-        """One round of everything. What is put back as pending, the firing path's next look hands to the relay."""
+        """One round of everything, leases first: they need no Redis."""
+        page = await self._judge_leases()
         if await self._memory.lost():
             await self._push_all_again()
         await self._memory.note()
-        if time.monotonic() - self._returned_at > self._lease_s / 2:
-            await self._return_stale()
+        await self._return_stale()
+        await self._check(page)
+
+    async def _judge_leases(self) -> list[ledger.QueuedMessage]:
+        """Puts lost runs back and has them relayed at once; also the next page of queued runs."""
         page, lost = await self._look()
+        if lost:
+            self._put_back()
         while lost >= PAGE:
             _, lost = await self._look()
-        await self._check(page)
+            self._put_back()
+        return page
 
     async def _return_stale(self) -> None:
         async with self._outages.watch_redis():
             for queue in Queue:
-                returned = await self._transport.return_stale(queue.value, self._lease_s)
+                returned = await self._transport.return_stale(queue.value, min(self._lease_s, TAKEN_S))
                 metrics.SWEPT.labels("message").inc(returned)
-        self._returned_at = time.monotonic()
 
     async def _look(self) -> tuple[list[ledger.QueuedMessage], int]:
         """The next page of queued runs, and how many lost leases were decided about, in one transaction."""

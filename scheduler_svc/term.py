@@ -58,7 +58,12 @@ class Term:
         self._relay = Relay(resources.database, resources.transport, resources.outages)
         memory = RedisMemory(resources.redis, resources.database, resources.outages)
         self._sweeper = Sweeper(
-            resources.database, resources.transport, memory, resources.outages, lease_s=resources.lease_s
+            resources.database,
+            resources.transport,
+            memory,
+            resources.outages,
+            lease_s=resources.lease_s,
+            put_back=self._relay.kick,
         )
         self._scheduler: LedgerScheduler | None = None
         self._over = asyncio.Event()
@@ -111,6 +116,8 @@ class Term:
         match outcome:
             case Pass():
                 outages.postgres_ok()
+                if outcome.leases_lost:
+                    self._sweeper.kick()
                 if outcome.runs:
                     self._relay.kick()
                 elif outcome.relay_in_s is not None:

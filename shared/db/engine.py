@@ -1,5 +1,6 @@
 """Engines with every time-out set: no connection waits for ever, no stopped process keeps a lock for long (rule 15)."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -65,6 +66,15 @@ def session_settings(bound_s: float) -> dict[str, str]:
     }
 
 
+def lenient_json(raw: str) -> Any:
+    """A JSON value; the text itself where Python cannot hold it (too deep, a number of thousands of digits), which no
+    schema accepts: the row is parked by itself, instead of failing the whole statement with its neighbours (rule 9)."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+
+
 class Database:
     """The asynchronous side: a small pool, bounded statements, sessions that expire nothing on commit.
 
@@ -91,6 +101,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             driver.url,
             connect_args=args,
+            json_deserializer=lenient_json,
             # Errors go to logs and into the ledger: the parameters, addresses among them, stay out of their texts.
             hide_parameters=True,
             pool_pre_ping=pre_ping,
@@ -156,6 +167,7 @@ def sync_engine(
             "keepalives_count": 3,
             "tcp_user_timeout": int(bound_s * 1000) + 5000,
         },
+        json_deserializer=lenient_json,
         hide_parameters=True,
         pool_pre_ping=pre_ping,
         pool_size=pool_size,

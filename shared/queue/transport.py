@@ -69,6 +69,8 @@ class RedisTransport:
                 await pipe.execute()
 
     async def return_stale(self, queue: str, older_than_s: float) -> int:
+        if not await self._redis.exists(keys.taken(queue)):
+            return 0  # as nearly always: one cheap command
         names = [keys.queue(queue), keys.taken(queue), keys.wake(queue)]
         return int(await self._return(keys=names, args=[older_than_s, CHUNK]))
 

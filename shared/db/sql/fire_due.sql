@@ -1,15 +1,19 @@
 -- What is due by the database's clock, a bounded number of each store, stores side by side, so that a flood in one never
--- hides another; and when to look again. Always at least one row: its id is NULL where nothing is due.
+-- hides another; and when to look again, whatever far-away or odd time a row holds. Always at least one row: its id is
+-- NULL where nothing is due. Whether a lease ran out is asked here because here somebody looks every second anyway.
 -- `counting` are schedules whose many missed fires are still being counted: they must not fill the batch (rule 20).
-SELECT head.now, head.next_due, head.next_run_at, head.resets,
+SELECT head.now, head.next_due_s, head.relay_in_s, head.resets, head.leases_lost,
   due.store, due.id, due.next_run_time, due.job_state, due.generation, due.misfire_grace_s, due.catch_up, due.overlap
 FROM (
   SELECT now() AS now,
-    (SELECT s.next_run_time FROM schedules s WHERE s.next_run_time > extract(epoch FROM now())::float8
-     ORDER BY s.next_run_time LIMIT 1) AS next_due,
-    (SELECT min(r.run_at) FROM unnest(CAST(:queues AS text[])) AS q (name)
+    (SELECT least(s.next_run_time - extract(epoch FROM now())::float8, 3600) FROM schedules s
+     WHERE s.next_run_time > extract(epoch FROM now())::float8
+     ORDER BY s.next_run_time LIMIT 1) AS next_due_s,
+    (SELECT extract(epoch FROM greatest(now(), least(min(r.run_at), now() + interval '1 hour')) - now())::float8
+     FROM unnest(CAST(:queues AS text[])) AS q (name)
      CROSS JOIN LATERAL (SELECT j.run_at FROM job_runs j WHERE j.state = 'pending' AND j.queue = q.name
-                         ORDER BY j.run_at LIMIT 1) r) AS next_run_at,
+                         ORDER BY j.run_at LIMIT 1) r) AS relay_in_s,
+    EXISTS (SELECT FROM job_runs WHERE state = 'running' AND lease_until < now()) AS leases_lost,
     EXISTS (SELECT FROM schedule_resets) AS resets
 ) head
 LEFT JOIN (

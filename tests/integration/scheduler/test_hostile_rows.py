@@ -1,0 +1,66 @@
+"""Rows that nobody should have written stop neither firing nor their neighbours."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from scheduler_svc.firing import Firing
+from shared.jobs import JOBS
+from tests.integration.scheduler.books import EVERY_MINUTE, Books
+
+
+@pytest.fixture
+def firing(books: Books) -> Firing:
+    return Firing(books.engine, JOBS, bound_s=5)
+
+
+@pytest.mark.parametrize("when", ["NaN", "Infinity"])
+def test_a_next_run_time_that_never_comes_makes_nobody_spin(books: Books, firing: Firing, when: str) -> None:
+    books.add("odd")
+    books.run("UPDATE schedules SET next_run_time = CAST(:when AS float8)", when=when)
+    assert firing.fire_due().wait_s == 1.0
+
+
+def test_a_next_run_time_before_all_time_is_broken(books: Books, firing: Firing) -> None:
+    books.add("odd")
+    books.run("UPDATE schedules SET next_run_time = '-Infinity'")
+    firing.fire_due()
+    assert "is no time" in books.schedule("odd").broken
+
+
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "20000-01-01"])
+def test_a_run_at_that_python_cannot_hold_does_not_stop_firing(
+    books: Books, firing: Firing, when: str
+) -> None:
+    books.add_run()
+    books.run("UPDATE job_runs SET run_at = CAST(:when AS timestamptz)", when=when)
+    books.add("well")
+    assert firing.fire_due().runs == 1
+
+
+def huge_number() -> str:
+    return "1" + "0" * 5000
+
+
+def deep_list(depth: int) -> Callable[[], str]:
+    return lambda: "[" * depth + "]" * depth
+
+
+@pytest.mark.rule(21)
+@pytest.mark.parametrize("value", [huge_number, deep_list(300), deep_list(900), deep_list(3000)])
+def test_a_job_state_that_python_cannot_read_is_broken_and_the_others_fire(
+    books: Books, firing: Firing, value: Callable[[], str]
+) -> None:
+    books.add("odd")
+    books.add("well")
+    state = json.dumps({"job": "ping", "args": {"x": "VALUE"}, "trigger": EVERY_MINUTE})
+    books.run(
+        "UPDATE schedules SET job_state = CAST(:state AS jsonb) WHERE id = 'odd'",
+        state=state.replace('"VALUE"', value()),
+    )
+    firing.fire_due()
+    firing.fire_due()
+    assert books.fires("well") == 1
+    odd = books.schedule("odd")
+    assert odd.broken or books.fires("odd") == 1
