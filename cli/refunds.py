@@ -109,7 +109,6 @@ def resolve(refund_id: UUID, decision: str, reason: str, as_json: bool) -> None:
             )
         finally:
             await gateway.close()
-            await services.enqueuer.close()
 
     view = run(decide)
     if as_json:

@@ -58,9 +58,11 @@ async def open_services() -> AsyncIterator[Services]:
     )
     redis = connect(settings.redis_url.get_secret_value(), client_name="cuebx-cli", max_connections=5)
     transport = RedisTransport(redis)
+    enqueuer = Enqueuer(database, transport)
     try:
-        yield Services(settings, database, redis, transport, Enqueuer(database, transport), operator())
+        yield Services(settings, database, redis, transport, enqueuer, operator())
     finally:
+        await enqueuer.close()
         await redis.aclose()
         await database.close()
 

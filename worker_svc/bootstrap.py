@@ -1,9 +1,10 @@
 """The worker's composition root: the one place that knows concrete classes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from typing import cast
 
 import structlog
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from shared.db.engine import Database, is_outage
 from shared.enqueue import Enqueuer
 from shared.health import HealthServer, Readiness
 from shared.lifecycle import Component, stop_on_signals, supervise
+from shared.ports import RefundGateway
 from shared.process import process_name
 from shared.providers.brevo_mailer import BrevoMailer
 from shared.providers.stripe_gateway import StripeGateway
@@ -36,6 +38,7 @@ from worker_svc.presence import Presence
 from worker_svc.prober import Prober
 from worker_svc.recorder import Recorder
 from worker_svc.rendering import TemplateRenderer
+from worker_svc.unserved import Unserved
 from worker_svc.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -80,8 +83,9 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
         opened.push_async_callback(enqueuer.close)
         mailer = BrevoMailer(settings)
         opened.push_async_callback(mailer.close)
-        gateway = StripeGateway(settings)
-        opened.push_async_callback(gateway.close)
+        gateway = _gateway(settings)
+        if isinstance(gateway, StripeGateway):
+            opened.push_async_callback(gateway.close)
         services = Services(
             database=database,
             enqueuer=enqueuer,
@@ -98,6 +102,13 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
         log.info("services_opened")
         yield services, redis
     log.info("services_closed")
+
+
+def _gateway(settings: WorkerSettings) -> RefundGateway:
+    """Raises ConfigError where refunds are served without a key."""
+    if settings.stripe_api_key is None and Queue.REFUNDS not in settings.worker_queues:
+        return cast(RefundGateway, Unserved("STRIPE_API_KEY"))
+    return StripeGateway(settings)
 
 
 def compose(
@@ -120,7 +131,11 @@ def compose(
         bound_s=settings.run_lease_s / 3,
         pool_size=1,
     )
-    probes = {Queue.REFUNDS: services.gateway.check, Queue.PAYMENT_REMINDERS: services.mailer.check}
+    probes: dict[Queue, Callable[[], Awaitable[None]]] = {}
+    if Queue.REFUNDS in settings.worker_queues:
+        probes[Queue.REFUNDS] = services.gateway.check
+    if Queue.PAYMENT_REMINDERS in settings.worker_queues:
+        probes[Queue.PAYMENT_REMINDERS] = services.mailer.check
     return [
         Watchdog(settings.run_lease_s),
         recorder,

@@ -19,7 +19,8 @@ CAP_S = 300.0
 
 
 class Prober(Component):
-    """Probes are taken one at a time from the table, whichever worker comes first; each puts off the next with backoff."""
+    """Probes of the queues it serves are taken one at a time from the table, whichever worker comes first; each puts off
+    the next with backoff."""
 
     name = "prober"
 
@@ -42,14 +43,14 @@ class Prober(Component):
     async def probe_once(self) -> bool:
         """Whether a probe was due."""
         async with self._database.begin() as connection:
-            due = await pauses.take_due_probe(connection, next_after_s=FIRST_S, cap_s=CAP_S)
+            names = [queue.value for queue in self._probes]
+            due = await pauses.take_due_probe(connection, names, next_after_s=FIRST_S, cap_s=CAP_S)
         if due is None:
             return False
         try:
-            probe = self._probes.get(Queue(due.name))
             # A pause for a rate limit has no more to it than its end.
-            if probe is not None and due.cause is not PauseKind.RATE:
-                await probe()
+            if due.cause is not PauseKind.RATE:
+                await self._probes[Queue(due.name)]()
         except Exception as error:
             log.warning(
                 "probe_failed",

@@ -1,5 +1,6 @@
 """Pauses: rows that relay and claim check, so that what is paused waits visibly (rule 23)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -105,17 +106,20 @@ async def list_pauses(db: Executor) -> list[Pause]:
     ]
 
 
-async def take_due_probe(db: Executor, *, next_after_s: float, cap_s: float) -> Pause | None:
-    """One self-made pause whose probe is due; its next probe is put off at once, so that one worker probes it."""
+async def take_due_probe(
+    db: Executor, queues: Sequence[str], *, next_after_s: float, cap_s: float
+) -> Pause | None:
+    """One self-made pause of these queues whose probe is due; its next probe is put off at once, so that one worker probes it."""
     sql = text(
         "UPDATE pauses p SET probes = p.probes + 1,"
         "  probe_at = now() + make_interval(secs => least(:cap, :after * power(2, least(p.probes, 20))))"
         " FROM (SELECT kind, name FROM pauses WHERE cause IS NOT NULL AND probe_at <= now()"
+        "         AND kind = 'queue' AND name = ANY (CAST(:queues AS text[]))"
         "       ORDER BY probe_at LIMIT 1 FOR UPDATE SKIP LOCKED) due"
         " WHERE p.kind = due.kind AND p.name = due.name"
         " RETURNING p.kind, p.name, p.reason, p.cause, p.probe_at, p.probes, p.actor, p.created_at"
     )
-    r = (await db.execute(sql, {"after": next_after_s, "cap": cap_s})).first()
+    r = (await db.execute(sql, {"queues": list(queues), "after": next_after_s, "cap": cap_s})).first()
     if r is None:
         return None
     return Pause(r.kind, r.name, r.reason, PauseKind(r.cause), r.probe_at, r.probes, r.actor, r.created_at)

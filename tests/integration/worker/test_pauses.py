@@ -141,3 +141,19 @@ async def test_a_pause_that_cannot_be_written_still_costs_the_run_nothing(
         row = await rig.back(await rig.enqueue())
     assert (row.attempt, row.max_attempts) == (1, 11)
     assert (row.run_at - row.started_at).total_seconds() > 50
+
+
+async def test_a_pause_is_probed_only_by_workers_that_serve_its_queue(rig: Rig) -> None:
+    async def probe() -> None:
+        pass
+
+    async with rig.database.begin() as connection:
+        await pauses.pause_queue_for(
+            connection, "refunds", PauseKind.CREDENTIALS, reason="x", probe_after_s=0
+        )
+        await pauses.pause_queue_for(connection, "maintenance", PauseKind.OUTAGE, reason="x", probe_after_s=0)
+    async with rig.worker(probes={Queue.MAINTENANCE: probe}) as worker:
+        while await worker.prober.probe_once():
+            pass
+    async with rig.database.begin() as connection:
+        assert [pause.name for pause in await pauses.list_pauses(connection)] == ["refunds"]
