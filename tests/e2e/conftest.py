@@ -1,6 +1,7 @@
 """Real processes on real servers."""
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,3 +26,7 @@ def processes(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Cal
     yield start
     for process in started:
         process.kill()
+        # Shown where the test failed.
+        sys.stdout.write(
+            f"---- {process.module} {process.pid}, status {process.status}\n{process.output[-6000:]}\n"
+        )

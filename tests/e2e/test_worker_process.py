@@ -128,7 +128,7 @@ async def test_a_worker_that_wakes_after_its_lease_changes_nothing(processes: St
     async def elsewhere() -> bool:
         return bool((await rig.run(run_id)).attempt == 2)
 
-    await wait_until_async(elsewhere, 10, "the run, elsewhere")
+    await wait_until_async(elsewhere, 30, "the run, elsewhere")
     frozen.send(signal.SIGCONT)
     assert (await asyncio.to_thread(frozen.wait_for, "run_ended"))["state"] == "lost"
     row = await rig.in_state(run_id, "succeeded")
