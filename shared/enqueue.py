@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from shared.core.errors import BadInput
 from shared.core.jobspec import JobArgs, JobSpec
@@ -121,14 +122,22 @@ class Enqueuer:
     def _push_after_commit(
         self, session: AsyncSession, job: JobSpec[A], rows: Sequence[ledger.Inserted]
     ) -> None:
-        # If this transaction is rolled back and the session lives on, a later commit pushes ids that do not exist:
-        # the claim refuses them, at the price of one message.
-        def push(_: object) -> None:
+        committing = session.sync_session
+        if self not in committing.info:
+            committing.info[self] = []
+            event.listen(committing, "after_commit", self._committed)
+        committing.info[self].append((job, rows))
+
+    def _committed(self, session: Session) -> None:
+        # If a transaction is rolled back and the session lives on, a later commit pushes ids that do not exist: the
+        # claim refuses them, at the price of one message.
+        if session.in_nested_transaction():
+            return  # a savepoint's release: nobody else can see the runs yet
+        waiting, session.info[self] = session.info[self], []
+        for job, rows in waiting:
             task = asyncio.get_running_loop().create_task(self._push(job, rows))
             self._pushes.add(task)
             task.add_done_callback(self._pushes.discard)
-
-        event.listen(session.sync_session, "after_commit", push, once=True)
 
 
 async def _existing(db: ledger.Executor, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:

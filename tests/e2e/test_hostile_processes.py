@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -38,7 +39,7 @@ def test_fires_that_queue_up_run_in_order_one_right_after_the_other(processes: S
     wait_until(lambda: succeeded(books, "series") == 20, 20, "all 20 fires run")
     assert time.monotonic() - began < 6
     runs = sorted(books.runs("series"), key=lambda run: run.due_at)
-    for earlier, later in zip(runs, runs[1:], strict=False):
+    for earlier, later in pairwise(runs):
         assert earlier.finished_at <= later.started_at
 
 

@@ -14,9 +14,10 @@ WITH message AS (
   ORDER BY r.id                            -- everybody locks in this order: no deadlock between batches
   FOR UPDATE OF r
 ), held AS (
+  -- Pending ones too: this statement's snapshot may be older than the mark that queued them.
   UPDATE job_runs r SET state = 'pending', queued_at = NULL
   FROM candidate c
-  WHERE r.id = c.id AND r.id = ANY (CAST(:ids AS uuid[])) AND c.paused AND r.state = 'queued'
+  WHERE r.id = c.id AND r.id = ANY (CAST(:ids AS uuid[])) AND c.paused
 )
 UPDATE job_runs r
 SET state = 'running', attempt = r.attempt + 1, worker = :worker, started_at = now(), queued_at = NULL,

@@ -6,7 +6,8 @@ WITH input AS MATERIALIZED (
     WITH ORDINALITY AS i (args, key, run_at, ord)
 ), inserted AS (
   INSERT INTO job_runs (id, job, queue, args, priority, key, run_at, max_attempts, schedule_id)
-  SELECT id, :job, :queue, CAST(args AS jsonb), :priority, key, run_at, :max_attempts, :schedule_id FROM input ORDER BY ord
+  SELECT id, :job, :queue, CAST(args AS jsonb), :priority, key, run_at, :max_attempts, :schedule_id FROM input
+  ORDER BY key, ord  -- everybody waits for keys in this order: no deadlock between bulks
   ON CONFLICT (job, key) WHERE key IS NOT NULL DO NOTHING
   RETURNING id
 )
