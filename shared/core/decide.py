@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
 from shared.core.backoff import RetryPolicy, backoff_s
 from shared.core.errors import PauseQueue, PermanentError, RateLimited
 from shared.core.outcomes import Cancel, Decision, Done, Outcome, Recorded, Retry, Snooze
@@ -59,7 +57,7 @@ def decide_error(
     """The decision for a handler that raised, or ran out of time (`TimeoutError`)."""
     text = error_text(error)
     match error:
-        case PermanentError() | ValidationError():
+        case PermanentError():
             return Decision(RunState.DEAD, error=text)
         case RateLimited(retry_after_s=after):
             # What a provider's header says may be no number, or none that a timestamp can hold.

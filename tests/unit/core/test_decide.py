@@ -66,7 +66,8 @@ def _validation_error() -> ValidationError:
     ("error", "state", "delay_s", "free"),
     [
         (PermanentError("never"), RunState.DEAD, 0.0, False),
-        (_validation_error(), RunState.DEAD, 0.0, False),
+        # A provider's garbled answer, say; arguments that cannot be read never reach the handler.
+        (_validation_error(), RunState.PENDING, 5.0, False),
         (RateLimited("429", 3.5), RunState.PENDING, 3.5, True),
         (RateLimited("429", -1.0), RunState.PENDING, 0.0, True),
         (RateLimited("429", math.nan), RunState.PENDING, 0.0, True),
