@@ -2,26 +2,42 @@
 
 import ast
 import re
-import shlex
-from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-import click
 import pytest
 
+from api_svc.app import create_app
+from api_svc.probe import Probe
+from api_svc.services import Credentials, Services
 from cli.main import cli
 from shared import jobs
 from shared.core.backoff import RetryPolicy
 from shared.settings import ApiSettings, CliSettings, SchedulerSettings, Settings, WorkerSettings
+from tests.unit.docs.pages import (
+    FENCE,
+    ROOT,
+    blocks,
+    commands,
+    leaves,
+    name,
+    pages,
+    path_of,
+    problem_of,
+    words_of,
+)
 
-ROOT = Path(__file__).resolve().parents[3]
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.db.engine import Database
+    from shared.enqueue import Enqueuer
+
 KINDS: tuple[type[Settings], ...] = (SchedulerSettings, WorkerSettings, ApiSettings, CliSettings)
-#: Names in capitals that are no variables: SQL, HTTP, and words of the pages.
 VARIABLE = re.compile(r"\$?\b([A-Z]+(?:_[A-Z]+)+)\b")
-#: Variables that are not settings: of Compose and pip, for building images; of a test run.
+#: Of Compose and pip, for building images: no settings.
 NOT_SETTINGS = {
     "COMPOSE_PROFILES",
     "POSTGRES_PASSWORD",
@@ -30,82 +46,15 @@ NOT_SETTINGS = {
     "PIP_NO_INDEX",
     "PIP_FIND_LINKS",
 }
-#: Names that Python blocks and prose about code mention.
+#: Jobs as Python names them.
 CODE_NAMES = {"PROCESS_REFUND", "DAILY_REPORT"}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"`(cuebx [^`]+)`")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"`((?:[a-z_]+/)+[\w.-]*)`")
-
-
-def pages() -> list[Path]:
-    """Every page of the repository, without those of installed packages and of what runs left behind."""
-    found = [*ROOT.glob("*.md")]
-    for folder in ("docs", "deploy", "local_stack", "scheduler_svc", "worker_svc", "shared", "cli", "tests"):
-        found += (ROOT / folder).rglob("*.md")
-    return sorted(found)
-
-
-def name(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
 
 
 @cache
 def variables() -> frozenset[str]:
     return frozenset(field.upper() for kind in KINDS for field in kind.model_fields)
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [body for found, body in FENCE.findall(page.read_text()) if found == language]
-
-
-def commands(page: Path) -> Iterator[str]:
-    """`cuebx …` in console blocks and between backticks, without prompt and comment."""
-    for body in blocks(page, "console"):
-        for line in body.replace("\\\n", " ").splitlines():
-            for part in line.removeprefix("$ ").split("&&"):
-                if part.strip().startswith("cuebx "):
-                    yield part.strip()
-    yield from COMMAND.findall(FENCE.sub("", page.read_text()))
-
-
-def words_of(command: str) -> list[str]:
-    """A shell's words; a placeholder that stands for several (`…`) is left out."""
-    return [word for word in shlex.split(command, comments=True)[1:] if word not in ("…", "|")]
-
-
-def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
-    """The command that words lead to, and what is left. `a|b` in prose means either: the first is taken."""
-    command: click.Command = cli
-    rest = list(words)
-    with click.Context(cli) as context:
-        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-            found = command.get_command(context, rest[0])
-            if found is None:
-                raise LookupError(f"there is no {rest[0]!r} in {command.name}")
-            command, rest = found, rest[1:]
-    return command, rest
-
-
-def options_of(command: click.Command) -> set[str]:
-    context = click.Context(command)
-    return {
-        spelling
-        for parameter in command.get_params(context)
-        if isinstance(parameter, click.Option)
-        for spelling in [*parameter.opts, *parameter.secondary_opts]
-    } | {"-h", "--help"}
-
-
-def problem_of(command: str) -> str | None:
-    try:
-        found, rest = resolve(words_of(command))
-    except LookupError as error:
-        return f"{command}: {error}"
-    known = options_of(found)
-    asked = [word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)]
-    unknown = [word for word in asked if word not in known]
-    return f"{command}: no option {', '.join(unknown)}" if unknown else None
 
 
 @pytest.mark.parametrize("page", pages(), ids=name)
@@ -161,8 +110,8 @@ def test_the_page_of_settings_has_every_variable_and_no_other() -> None:
 
 
 def test_the_page_of_commands_has_every_command() -> None:
-    described = {path for command in commands(ROOT / "docs/cli.md") if (path := _path(words_of(command)))}
-    assert described == set(_leaves(cli))
+    described = {path for command in commands(ROOT / "docs/cli.md") if (path := path_of(words_of(command)))}
+    assert described == set(leaves(cli))
 
 
 def test_the_page_of_commands_gives_each_its_own_options() -> None:
@@ -174,21 +123,30 @@ def test_the_page_of_commands_gives_each_its_own_options() -> None:
     assert sum(map(len, described.values())) > 30
 
 
+def test_the_page_of_requests_has_every_request() -> None:
+    app = create_app(
+        Services(
+            cast("Database", None),
+            cast("Redis", None),
+            cast("Enqueuer", None),
+            Probe(cast("Database", None), cast("Redis", None)),
+            Credentials((), None, None),
+        )
+    )
+    spoken = {f"{method.upper()} {path}" for path, each in app.openapi()["paths"].items() for method in each}
+    table = "\n".join(
+        re.findall(r"^\| (`[A-Z]+ .*?) \|", (ROOT / "docs/http-api.md").read_text(), re.MULTILINE)
+    )
+    told = {f"{method} {_general(path)}" for method, path in re.findall(r"`([A-Z]+) (/[^`]*)`", table)}
+    assert told == {f"{method} {_general(path)}" for method, path in map(str.split, spoken)} | {
+        "GET /healthz"
+    }
+
+
 def test_the_readme_begins_with_the_demo_and_the_tests() -> None:
     first = [body.strip() for body in blocks(ROOT / "README.md", "console")[:2]]
     assert first == ["$ make demo", "$ make test"]
 
 
-def _path(words: list[str]) -> str:
-    """`schedules add` of `schedules add ID --job …`."""
-    return " ".join(takewhile(lambda word: re.fullmatch(r"[a-z]+", word), words))
-
-
-def _leaves(group: click.Group, path: str = "") -> Iterator[str]:
-    with click.Context(group) as context:
-        for each in group.list_commands(context):
-            command = group.get_command(context, each)
-            if isinstance(command, click.Group):
-                yield from _leaves(command, f"{path}{each} ")
-            else:
-                yield f"{path}{each}"
+def _general(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{id}", path)
