@@ -128,7 +128,8 @@ class RefundGateway(Protocol):
         """None: the provider knows no such refund."""
 
     def list_for(self, payment_intent_id: str) -> AsyncIterator[ProviderRefund]:
-        """All refunds of a payment intent, newest first."""
+        """All refunds of a payment intent, newest first. Raises OutcomeUnknown where the provider knows no such payment
+        intent: with another account's key, none shown would not mean that none was paid."""
 
     async def payment_intent(self, payment_intent_id: str) -> PaymentIntent | None:
         """None: the provider knows no such payment intent."""

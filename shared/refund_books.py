@@ -50,7 +50,8 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class ProviderView:
-    """A refund of the same payment as the provider's book has it. `ours`: it names this refund, in that generation."""
+    """A refund of the same payment as the provider's book has it. `ours`: it names this refund; `generation` None: without
+    saying which."""
 
     id: str
     amount: int
@@ -135,7 +136,7 @@ async def at_provider(gateway: RefundGateway, refund: Refund) -> list[ProviderVi
     views = []
     for each in found:
         generation = core.generation_of(each.metadata, refund.id)
-        ours = generation is not None or each.id == refund.provider_refund_id
+        ours = core.names(each.metadata, refund.id) or each.id == refund.provider_refund_id
         views.append(
             ProviderView(
                 each.id, each.amount, each.currency, each.status, each.failure_reason, ours, generation

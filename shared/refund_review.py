@@ -91,7 +91,7 @@ async def _carry_out(session: AsyncSession, refund: Refund, made: Plan, note: st
         # The refund at the provider that has failed is no longer what this row stands for; its attempts keep the id.
         values["provider_refund_id"] = None
     if made.status is RefundStatus.SUCCEEDED:
-        values |= {"succeeded_at": func.coalesce(Refund.succeeded_at, func.now()), "failure_reason": None}
+        values |= {"succeeded_at": func.now(), "failure_reason": None}
     elif made.status is RefundStatus.PENDING:
         values |= {"failure_reason": None, "dead_runs": 0, "run_id": None, "run_attempt": None}
     elif made.status is RefundStatus.FAILED:

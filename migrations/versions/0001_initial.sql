@@ -205,7 +205,7 @@ CREATE TABLE refunds (
   failure_reason text,                       -- the provider's, or ours
   review_reason text,                        -- why a person must look
   submitted_at timestamptz,
-  succeeded_at timestamptz,                  -- set once, kept: one that succeeded and then fails is for a person (rule 29)
+  succeeded_at timestamptz,                  -- last; kept: one that succeeded and then fails is for a person (rule 29)
   reconciled_at timestamptz,
   request_key text,                          -- the caller's Idempotency-Key: a repeated request finds this refund
   created_at timestamptz NOT NULL DEFAULT now(),
@@ -234,17 +234,18 @@ CREATE TABLE refund_attempts (
   UNIQUE (refund_id, generation, run_id, run_attempt)
 );
 
--- Rule 25: what an idempotency key stands for is frozen once an attempt exists.
+-- Rule 25: what an idempotency key stands for is frozen once an attempt exists. The provider compares the reason, too.
 CREATE FUNCTION cuebx_refund_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF (NEW.amount, NEW.currency, NEW.payment_intent_id) IS DISTINCT FROM (OLD.amount, OLD.currency, OLD.payment_intent_id)
+  IF (NEW.amount, NEW.currency, NEW.payment_intent_id, NEW.reason)
+     IS DISTINCT FROM (OLD.amount, OLD.currency, OLD.payment_intent_id, OLD.reason)
      AND EXISTS (SELECT FROM refund_attempts a WHERE a.refund_id = OLD.id) THEN
-    RAISE EXCEPTION 'refund %: amount, currency and payment_intent_id are frozen, an attempt exists', OLD.id
+    RAISE EXCEPTION 'refund %: amount, currency, payment_intent_id and reason are frozen, an attempt exists', OLD.id
       USING ERRCODE = 'check_violation';
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER refunds_frozen BEFORE UPDATE OF amount, currency, payment_intent_id ON refunds
+CREATE TRIGGER refunds_frozen BEFORE UPDATE OF amount, currency, payment_intent_id, reason ON refunds
   FOR EACH ROW EXECUTE FUNCTION cuebx_refund_frozen();
 
 CREATE TABLE reminder_batches (

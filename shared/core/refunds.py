@@ -44,9 +44,14 @@ def metadata(refund_id: UUID, generation: int) -> dict[str, str]:
     return {"refund_id": str(refund_id), "generation": str(generation)}
 
 
+def names(found: Mapping[str, str], refund_id: UUID) -> bool:
+    """Whether metadata at Stripe names this refund; by hand it may do so without a generation."""
+    return found.get("refund_id") == str(refund_id)
+
+
 def generation_of(found: Mapping[str, str], refund_id: UUID) -> int | None:
-    """The generation that a refund at Stripe was made for; None where it is not this refund's."""
-    if found.get("refund_id") != str(refund_id):
+    """The generation that a refund at Stripe was made for; None where it does not say, or is not this refund's."""
+    if not names(found, refund_id):
         return None
     generation = found.get("generation", "")
     return int(generation) if generation.isascii() and generation.isdigit() else None

@@ -86,6 +86,17 @@ async def sent(db: Executor, refund_id: UUID, generation: int) -> Sent:
     return Sent(row.first_sent, row.key_spent)
 
 
+async def refuse_busy(db: Executor, refund: Refund) -> None:
+    """Raises PaymentBusy where `start_attempt` would, before anything is asked of the provider for nothing."""
+    others = select(Refund.id).where(
+        Refund.payment_intent_id == refund.payment_intent_id,
+        Refund.status == RefundStatus.PROCESSING.value,
+        Refund.id != refund.id,
+    )
+    if (await db.execute(others)).first() is not None:
+        raise PaymentBusy(refund.payment_intent_id)
+
+
 async def start_attempt(session: AsyncSession, refund: Refund, run_id: UUID, attempt: int) -> UUID:
     """The refund is `processing`, and the attempt with its key is on record; commit before the call.
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import httpx
 import stripe
-from stripe.params import RefundCreateParams
+from stripe.params import RefundCreateParams, RefundListParams
 
 from shared.core.errors import ConfigError, RateLimited
 from shared.ports import (
@@ -74,23 +74,19 @@ class StripeGateway:
         return None if found is None else _refund(found)
 
     async def list_for(self, payment_intent_id: str) -> AsyncIterator[ProviderRefund]:
-        page = await _or_none(
-            self._client.v1.refunds.list_async({"payment_intent": payment_intent_id, "limit": PAGE})
-        )
-        while page is not None and page.data:
+        params: RefundListParams = {"payment_intent": payment_intent_id, "limit": PAGE}
+        while True:
+            page = await _or_none(self._client.v1.refunds.list_async(params))
+            if page is None or (not page.data and await self.payment_intent(payment_intent_id) is None):
+                # To another account's key every payment looks as if nothing had been refunded.
+                raise OutcomeUnknown(
+                    f"there is no {payment_intent_id}: is this the key to the payment's account?"
+                )
             for refund in page.data:
                 yield _refund(refund)
-            if not page.has_more:
+            if not page.data or not page.has_more:
                 return
-            page = await _told(
-                self._client.v1.refunds.list_async(
-                    {
-                        "payment_intent": payment_intent_id,
-                        "limit": PAGE,
-                        "starting_after": page.data[-1].id,
-                    }
-                )
-            )
+            params["starting_after"] = page.data[-1].id
 
     async def payment_intent(self, payment_intent_id: str) -> PaymentIntent | None:
         found = await _or_none(self._client.v1.payment_intents.retrieve_async(payment_intent_id))
@@ -168,17 +164,21 @@ def _retry_after_s(error: stripe.StripeError) -> float:
 
 
 def _refund(found: stripe.Refund) -> ProviderRefund:
-    intent = found.payment_intent
-    return ProviderRefund(
-        id=found.id,
-        payment_intent_id=intent if intent is None or isinstance(intent, str) else intent.id,
-        amount=found.amount,
-        currency=found.currency,
-        # No status at all is as good as an unknown one: reconciliation reads it again.
-        status=found.status or "",
-        failure_reason=getattr(found, "failure_reason", None),
-        metadata=_plain(found.metadata),
-    )
+    try:
+        intent = found.payment_intent
+        return ProviderRefund(
+            id=found.id,
+            payment_intent_id=intent if intent is None or isinstance(intent, str) else intent.id,
+            amount=found.amount,
+            currency=found.currency,
+            # No status at all is as good as an unknown one: reconciliation reads it again.
+            status=found.status or "",
+            failure_reason=getattr(found, "failure_reason", None),
+            metadata=_plain(found.metadata),
+        )
+    except AttributeError as error:
+        # A success, and no refund: somebody between Stripe and us has answered.
+        raise OutcomeUnknown(f"the answer is no refund: it has no {error}") from error
 
 
 def _plain(metadata: object) -> dict[str, str]:

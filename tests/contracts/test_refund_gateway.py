@@ -185,7 +185,12 @@ async def test_a_payment_that_does_not_exist_is_refused_with_the_providers_code(
 async def test_what_does_not_exist_reads_as_none(provider: Provider) -> None:
     assert await provider.gateway.retrieve("re_nobody") is None
     assert await provider.gateway.payment_intent("pi_nobody") is None
-    assert await listed(provider, "pi_nobody") == []
+
+
+async def test_a_payment_without_refunds_is_told_from_one_that_does_not_exist(provider: Provider) -> None:
+    assert await listed(provider) == []
+    with pytest.raises(OutcomeUnknown, match="pi_nobody"):
+        await listed(provider, "pi_nobody")
 
 
 async def test_a_payment_intent_tells_its_currency(provider: Provider) -> None:

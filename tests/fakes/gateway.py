@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from shared.ports import (
     AlreadyRefunded,
     KeyConflict,
+    OutcomeUnknown,
     PaymentIntent,
     ProviderRefund,
     RefundGateway,
@@ -136,6 +137,8 @@ class FakeGateway(RefundGateway):
 
     async def list_for(self, payment_intent_id: str) -> AsyncIterator[ProviderRefund]:
         self._begin("list_for")
+        if payment_intent_id not in self.intents:
+            raise OutcomeUnknown(f"there is no {payment_intent_id}")
         for refund in reversed(list(self.refunds.values())):
             if refund.payment_intent_id == payment_intent_id:
                 yield refund

@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.core.jobspec import NoArgs
-from shared.core.outcomes import Done, Outcome, Retry
+from shared.core.outcomes import Done, Outcome
 from shared.core.refunds import RefundStatus, Verdict
 from shared.db import refund_work
 from shared.db.models import Refund
@@ -34,9 +34,16 @@ async def reconcile_refunds(ctx: JobContext, _: NoArgs) -> Outcome:
                 changed += await _read(ctx, calls, refund_id, status)
             except (OutcomeUnknown, CredentialsRejected) as error:
                 await calls.pause_if_nobody_is_served(error)
-                return Retry(str(error))
+                await _leave(ctx, refund_id, error)
             read += 1
     return Done({"read": read, "changed": changed})
+
+
+async def _leave(ctx: JobContext, refund_id: UUID, error: Exception) -> None:
+    """To the back of the line: one refund that cannot be read must not hold up all the others, run after run."""
+    async with ctx.services.database.session() as session:
+        await refund_work.note_read(session, refund_id)
+    ctx.log.error("refund_unreadable", refund_id=str(refund_id), error=str(error))
 
 
 async def _read(ctx: JobContext, calls: StripeCalls, refund_id: UUID, status: RefundStatus) -> bool:

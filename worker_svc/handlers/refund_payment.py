@@ -18,7 +18,7 @@ from shared.ports import (
     Unreachable,
 )
 from worker_svc.context import JobContext
-from worker_svc.handlers.refund_settling import Settling, let_go
+from worker_svc.handlers.refund_settling import Settling, asked_for, let_go
 from worker_svc.handlers.stripe_calls import StripeCalls
 
 
@@ -43,16 +43,24 @@ class Payment:
     async def go_on(self) -> Outcome:
         async with self._ctx.services.database.begin() as connection:
             sent = await refund_work.sent(connection, self._refund.id, self._refund.generation)
+            if not sent.unresolved:
+                await refund_work.refuse_busy(connection, self._refund)
         self._unresolved = sent.unresolved
         if not core.may_send(sent.first):
-            return await self._look(
+            return await self._look_or(
                 Otherwise.REVIEW, "the first attempt is too old for its key to be sent again"
             )
         if not sent.unresolved:
             stop = await self._check_payment()
             if stop is not None:
                 return await self._settling.decide(stop)
-        return await self._pay()
+            # What the person saw who opened this generation may have changed since.
+            shown = await self._look() if self._refund.generation > 1 else None
+            if shown is not None:
+                return shown
+        await self.calls.turn()
+        stopped = await self._start()
+        return await self._pay() if stopped is None else stopped
 
     async def _check_payment(self) -> Verdict | None:
         """Card refunds ignore the currency, so that a wrong one would pay a wrong amount (rule 25)."""
@@ -67,13 +75,16 @@ class Payment:
             return Verdict(RefundStatus.NEEDS_REVIEW, review_reason=text)
         return None
 
-    async def _pay(self) -> Outcome:
-        await self.calls.turn()
+    async def _start(self) -> Outcome | None:
+        """Puts the attempt on record; or why there is none now."""
         async with self._ctx.services.database.session() as session:
             refund = await self._settling.mine(session)
             cancelled = await refund_work.hold_run(session, self._ctx.run.id, self._ctx.run.attempt)
             if cancelled and not self._unresolved:
                 return await let_go(self._ctx, session, refund)
+            if asked_for(refund) != asked_for(self._refund):
+                return Snooze(timedelta(0), "it was edited meanwhile, and is checked again")
+            self._refund = refund  # what is sent is what the attempt freezes
             sent = await refund_work.sent(session, refund.id, refund.generation)
             if not core.may_send(sent.first):
                 # It became too old while it waited for its turn.
@@ -82,6 +93,9 @@ class Payment:
                 session, refund, self._ctx.run.id, self._ctx.run.attempt
             )
         self._settling.attempt_id = attempt_id
+        return None
+
+    async def _pay(self) -> Outcome:
         try:
             answer = await self.calls.create(self._refund)
         except RateLimited as error:
@@ -97,6 +111,9 @@ class Payment:
             return await self._after(Failure.KEY_CONFLICT, error)
         except OutcomeUnknown as error:
             return await self._after(Failure.UNKNOWN, error)
+        if self._unresolved:
+            # The key repeats what Stripe said at first: by now the refund may have failed.
+            answer = await self.calls.retrieve(answer.id) or answer
         return await self._settling.apply(answer)
 
     async def _after(self, failure: Failure, error: Exception) -> Outcome:
@@ -107,23 +124,27 @@ class Payment:
             await self.calls.pause_if_nobody_is_served(error)
         step = core.after_failure(failure, unresolved=self._unresolved, last=self._last)
         if step.look:
-            return await self._look(step.otherwise, str(error))
+            return await self._look_or(step.otherwise, str(error))
         return await self._otherwise(step.otherwise, str(error))
 
-    async def _look(self, otherwise: Otherwise, why: str) -> Outcome:
-        """What does Stripe show with our metadata?"""
+    async def _look_or(self, otherwise: Otherwise, why: str) -> Outcome:
+        shown = await self._look()
+        return await self._otherwise(otherwise, why) if shown is None else shown
+
+    async def _look(self) -> Outcome | None:
+        """What Stripe shows with our metadata, applied; None: nothing but what is void, of earlier generations."""
         found = await self.calls.ours(self._refund)
         same = [each for each in found if self._generation(each) == self._refund.generation]
-        if len(same) == 1:
+        others = [each for each in found if each not in same and each.status not in core.VOID]
+        if len(same) == 1 and not others:
             return await self._settling.apply(same[0])
-        in_force = [each for each in found if each.status not in core.VOID]
-        if len(same) > 1 or in_force:
-            ids = ", ".join(f"{each.id} ({each.status})" for each in same or in_force)
+        if same or others:
+            ids = ", ".join(f"{each.id} ({each.status})" for each in same + others)
             text = f"Stripe shows refunds with its metadata that should not be there: {ids}"
             return await self._settling.decide(
                 Verdict(RefundStatus.NEEDS_REVIEW, review_reason=text, alarm="refund_unexpected_at_stripe")
             )
-        return await self._otherwise(otherwise, why)
+        return None
 
     def _generation(self, found: ProviderRefund) -> int | None:
         return core.generation_of(found.metadata, self._refund.id)

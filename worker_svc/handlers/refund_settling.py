@@ -115,8 +115,13 @@ def _judge(refund: Refund, found: ProviderRefund) -> Verdict:
     return verdict
 
 
+def asked_for(refund: Refund) -> tuple[str, int, str]:
+    """Payment intent, amount and currency: others may change them until there is an attempt (rule 25)."""
+    return refund.payment_intent_id, refund.amount, refund.currency.lower()
+
+
 def mismatch(refund: Refund, found: ProviderRefund) -> str | None:
     """How a refund at Stripe differs from what was asked for (rule 25); None: not at all."""
-    asked = (refund.payment_intent_id, refund.amount, refund.currency.lower())
+    asked = asked_for(refund)
     made = (found.payment_intent_id, found.amount, found.currency.lower())
     return None if asked == made else f"asked for {asked}, and Stripe's {found.id} is {made}"

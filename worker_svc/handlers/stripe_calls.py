@@ -72,7 +72,7 @@ class StripeCalls:
         return [
             found
             async for found in self._services.gateway.list_for(refund.payment_intent_id)
-            if refunds.generation_of(found.metadata, refund.id) is not None
+            if refunds.names(found.metadata, refund.id)
         ]
 
     async def _now(self, call: Awaitable[T]) -> T:

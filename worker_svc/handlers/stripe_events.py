@@ -40,12 +40,10 @@ async def apply_stripe_event(ctx: JobContext, args: WebhookArgs) -> Outcome:
         age = (await session.execute(select(text("now()")))).scalar_one() - event.received_at
     if refund.status in core.WAITING and age < RUN_FIRST_AT_MOST:
         return Snooze(timedelta(seconds=RUN_FIRST_S), "the refund's own run has the first word")
-    return await _read_and_apply(ctx, args.event_id, refund_id, provider_refund_id)
+    return await _read_and_apply(ctx, args.event_id, refund, provider_refund_id)
 
 
-async def _read_and_apply(
-    ctx: JobContext, event_id: str, refund_id: UUID, provider_refund_id: str
-) -> Outcome:
+async def _read_and_apply(ctx: JobContext, event_id: str, seen: Refund, provider_refund_id: str) -> Outcome:
     calls = StripeCalls(ctx)
     try:
         found = await calls.retrieve(provider_refund_id)
@@ -54,10 +52,13 @@ async def _read_and_apply(
         return Retry(str(error))
     verdict = None
     async with ctx.services.database.session() as session:
-        refund = await refund_work.locked(session, refund_id)
+        refund = await refund_work.locked(session, seen.id)
         if found is None or refund is None:
             word = "unknown_at_stripe"
-        elif found.id != refund.provider_refund_id and core.generation_of(found.metadata, refund.id) is None:
+        elif refund.updated_at != seen.updated_at:
+            # Somebody wrote after we had asked: an old answer must not overtake a newer one.
+            return Snooze(timedelta(0), "the refund was changed meanwhile, and is read again")
+        elif found.id != refund.provider_refund_id and not core.names(found.metadata, refund.id):
             word = "not_ours"  # whatever the event said: what Stripe has does not name this refund
         elif refund.status in core.WAITING:
             word = "left_to_its_run"
@@ -66,7 +67,7 @@ async def _read_and_apply(
             word = "unchanged" if verdict is None else verdict.status.value
         recorded = await _applied(ctx, session, event_id, word)
     if verdict is not None:
-        tell_verdict(ctx.log.bind(refund_id=str(refund_id)), verdict, provider_refund_id)
+        tell_verdict(ctx.log.bind(refund_id=str(seen.id)), verdict, provider_refund_id)
     return recorded
 
 
