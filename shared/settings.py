@@ -111,7 +111,7 @@ class BrevoSettings(BaseSettings):
     brevo_idempotency_header: Literal["idempotencyKey", "Idempotency-Key", "IdempotencyKey"] = (
         "idempotencyKey"
     )
-    brevo_timeout_s: float = Field(default=30.0, gt=0, le=120, description="seconds, such as 30")
+    brevo_timeout_s: float = Field(default=30.0, gt=0, le=40, description="seconds, such as 30")
 
 
 class SchedulerSettings(Settings):

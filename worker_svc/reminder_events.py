@@ -40,7 +40,7 @@ def pause_for(error: MailPaused) -> PauseQueue:
 async def confirm(context: JobContext, batch: Batch, events: Sequence[MailEvent] | None = None) -> int:
     """Applies the events of an unconfirmed batch of ours; how many mails stay unconfirmed or were parked.
 
-    An unreadable report leaves the batch for the next look.
+    An unreadable report leaves the batch for the next look, for a day.
     """
     fence = Fence(context.run.id, context.run.attempt)
     readable = True
@@ -56,7 +56,7 @@ async def confirm(context: JobContext, batch: Batch, events: Sequence[MailEvent]
         left = await mail_events.unresolved(db, batch.id)
         if left == 0:
             await mail_events.settle(db, [batch.id])
-        elif readable and is_overdue(batch.since_last_call or timedelta(0)):
+        elif is_overdue(batch.since_last_call or timedelta(0), readable=readable):
             parked = await reminder_batches.park(db, batch.id, fence, reason=PARKED)
         else:
             await reminder_batches.release(db, batch.id, fence)

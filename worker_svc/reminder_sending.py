@@ -38,9 +38,11 @@ class BatchSender:
         self._counts = counts
         self._stopped = stopped
         self._refused_alone = 0
+        self.unclear_batches = 0
 
     async def go_on(self, batch: Batch) -> None:
-        """Raises PauseQueue, RateLimited or Fenced where nobody's mail would go out now; the batch then waits."""
+        """Raises PauseQueue, RateLimited, Fenced, or MailRefused after many of them, where nobody's mail would go out now; the
+        batch then waits."""
         if batch.calls:
             await self._look_again(batch)
             return
@@ -58,13 +60,19 @@ class BatchSender:
         try:
             events = await read_events(self._services, batch.tag)
         except OutcomeUnknown as error:
-            if next_step(batch.calls, batch.age, batch.accepted) is Step.CALL:
+            if self._next_step(batch, events) is not Step.CONFIRM:
                 await self._unclear(batch, error)
                 return
-        if next_step(batch.calls, batch.age, batch.accepted or bool(events)) is Step.CONFIRM:
-            await self._leave_unconfirmed(batch, "an earlier call may have sent it", events)
-        else:
-            await self._call(batch)
+        match self._next_step(batch, events):
+            case Step.CONFIRM:
+                await self._leave_unconfirmed(batch, "an earlier call may have sent it", events)
+            case Step.WAIT:
+                self._count_unclear(batch, "the call before may still be under way")
+            case Step.CALL:
+                await self._call(batch)
+
+    def _next_step(self, batch: Batch, events: Sequence[MailEvent] | None) -> Step:
+        return next_step(batch.calls, batch.age, batch.since_last_call, batch.accepted or bool(events))
 
     async def _call(self, batch: Batch) -> None:
         if self._stopped():
@@ -74,7 +82,9 @@ class BatchSender:
         async with self._services.database.begin() as db:
             calls = await reminder_batches.begin_call(db, batch.id, self._fence)
         if calls is None:
-            raise Fenced(f"reminder batch {batch.id} is another attempt's, or its key is too old")
+            raise Fenced(
+                f"reminder batch {batch.id} is another attempt's, or was sent, or its key is too old"
+            )
         self._context.lease.check()
         try:
             message_ids = await self._services.mailer.send_batch(
@@ -168,11 +178,15 @@ class BatchSender:
 
     async def _unclear(self, batch: Batch, error: OutcomeUnknown) -> None:
         """The batch stays `sending`: the next attempt looks, and asks with the same key while it holds."""
-        self._counts["unclear"] += len(batch.members)
-        self._context.log.warning("reminder_batch_unclear", batch_id=str(batch.id), error=str(error))
+        self._count_unclear(batch, str(error))
         try:
             await self._services.mailer.check()
         except OutcomeUnknown as outage:
             raise PauseQueue(PauseKind.OUTAGE, f"{error}; {outage}") from error
         except MailPaused as refusal:
             raise pause_for(refusal) from error
+
+    def _count_unclear(self, batch: Batch, why: str) -> None:
+        self._counts["unclear"] += len(batch.members)
+        self.unclear_batches += 1
+        self._context.log.warning("reminder_batch_unclear", batch_id=str(batch.id), error=why)

@@ -167,6 +167,10 @@ CREATE TRIGGER schedules_id BEFORE INSERT OR DELETE ON schedules FOR EACH ROW EX
 
 -- ------------------------------------------------------------------------------------------------------------ billing
 
+-- An address as suppressions and the provider's events know it. Outside programs write customers with blanks around it.
+CREATE FUNCTION cuebx_address(email text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN lower(btrim(email, E' \t\n\r\f\v'));
+
 CREATE TABLE customers (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   email text NOT NULL,

@@ -13,6 +13,11 @@ from shared.db.ledger import Executor
 from shared.db.statements import statement
 from shared.ports import MailEvent
 
+_HOLD_UNSETTLED = text(
+    "SELECT FROM reminder_batches WHERE tag = ANY (:tags) AND status IN ('unconfirmed', 'needs_review')"
+    " ORDER BY id FOR NO KEY UPDATE"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -30,14 +35,16 @@ async def apply_events(
     suppressed = await suppress(db, events, source=source)
     by_mail: dict[str, list[MailEvent]] = defaultdict(list)
     for event in events:
-        by_mail[event.email.lower()].append(event)
+        by_mail[_address(event)].append(event)
     told = [
-        (email, status, each[0].message_id, _reason(each, status))
+        (email, status, clean_text(each[0].message_id), _reason(each, status))
         for email, each in sorted(by_mail.items())
         if (status := status_after(event.event for event in each)) is not None
     ]
     if not told:
         return Applied(0, suppressed)
+    # Of the last two events of a batch, told at once, one must see the other: the batch would never be settled.
+    await db.execute(_HOLD_UNSETTLED, {"tags": list(tags)})
     params = {
         "emails": [email for email, *_ in told],
         "statuses": [status.value for _, status, *_ in told],
@@ -55,7 +62,7 @@ async def apply_events(
 async def suppress(db: Executor, events: Sequence[MailEvent], *, source: str) -> int:
     """Keeps the addresses that get no more mail; how many are new."""
     found = [
-        (event.email.lower(), known.suppress)
+        (_address(event), known.suppress)
         for event in events
         if (known := meaning(event.event)) is not None and known.suppress is not None
     ]
@@ -79,6 +86,11 @@ async def unresolved(db: Executor, batch_id: UUID) -> int:
     """Members of a batch that no event has told about yet."""
     sql = text("SELECT count(*) AS n FROM payment_reminders WHERE batch_id = :id AND status = 'unconfirmed'")
     return int((await db.execute(sql, {"id": batch_id})).one().n)
+
+
+def _address(event: MailEvent) -> str:
+    """As `cuebx_address` has it in the database."""
+    return clean_text(event.email).strip().lower()
 
 
 def _reason(events: Sequence[MailEvent], status: ReminderStatus) -> str | None:

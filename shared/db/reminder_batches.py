@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.core.decide import clean_text
 from shared.core.errors import Fenced
-from shared.core.reminders import REPEAT_WITHIN
+from shared.core.reminders import FROZEN_FOR, REPEAT_WITHIN
 from shared.db.ledger import Executor
 from shared.db.reminders import Fence
 from shared.db.statements import statement
@@ -107,13 +107,15 @@ async def adopt(
 
 
 async def drop_settled(db: Executor, batch_id: UUID, fence: Fence) -> Sequence[Member] | None:
-    """Leaves out whoever has paid or was suppressed since, of a batch never called. None: nobody; else who is left."""
-    row = (await _one(db, "reminder_drop", batch_id, fence)).first()
+    """Leaves out whoever has paid or was suppressed since, of a batch never called, and everybody of one too old: they are
+    selected anew. None: nobody was left out; else who is left."""
+    row = (await _one(db, "reminder_drop", batch_id, fence, frozen_for=FROZEN_FOR)).first()
     return None if row is None else _members(row.content)
 
 
 async def begin_call(db: Executor, batch_id: UUID, fence: Fence) -> int | None:
-    """How many calls, this one included, may have sent the batch. None: it is not ours, or its key is too old."""
+    """How many calls, this one included, may have sent the batch. None: it is not ours, or an event has told of it, or its
+    key is too old."""
     row = (await _one(db, "reminder_call", batch_id, fence, repeat_within=REPEAT_WITHIN)).first()
     return None if row is None else int(row.calls)
 

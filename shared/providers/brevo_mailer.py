@@ -72,9 +72,9 @@ class BrevoMailer:
                     limit=EVENTS_A_PAGE,
                     offset=page * EVENTS_A_PAGE,
                 )
-            events = report.events or []
-            # Should Brevo ever overlook the filter, another batch's events must not count for this one.
-            found += [_event(each) for each in events if _has_tag(each.tag, tag)]
+                events = report.events or []
+                # Should Brevo ever overlook the filter, another batch's events must not count for this one.
+                found += [_event(each) for each in events if _has_tag(each.tag, tag)]
             if len(events) < EVENTS_A_PAGE:
                 break
         return found
@@ -94,6 +94,8 @@ class BrevoMailer:
                 yield
         except BREVO_ERRORS as error:
             raise translate(error) from error
+        except ValueError as error:  # pydantic's too: an answer that cannot be read says nothing
+            raise OutcomeUnknown(f"Brevo's answer cannot be read: {type(error).__name__}") from error
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from shared.core.errors import RateLimited
 from shared.core.jobspec import NoArgs
-from shared.core.outcomes import Done, Outcome
+from shared.core.outcomes import Done, Outcome, Retry
 from shared.db import mail_events, reminder_batches
 from shared.db.reminders import Fence
+from shared.ports import OutcomeUnknown
 from worker_svc.context import JobContext
 from worker_svc.handlers.reminders import result_of, still_unclear
 from worker_svc.reminder_events import SOURCE, confirm, read_events
@@ -28,6 +30,8 @@ async def confirm_reminders(context: JobContext, _: NoArgs) -> Outcome:
     await _follow_up(context, counts)
     if counts["unclear"]:
         return still_unclear(counts["unclear"])
+    if outbox.broken is not None:
+        return Retry(outbox.broken)
     return Done(result_of(counts))
 
 
@@ -54,7 +58,11 @@ async def _follow_up(context: JobContext, counts: Counter[str]) -> None:
             due = await reminder_batches.due_follow_up(db, fence, after=FOLLOW_UP_AFTER)
         if due is None:
             return
-        events = await read_events(context.services, due[1])
+        try:
+            events = await read_events(context.services, due[1])
+        except (OutcomeUnknown, RateLimited) as error:
+            context.log.warning("reminder_follow_up_unreadable", tag=due[1], error=str(error))
+            return  # one look less; the others are for the next run
         async with context.services.database.begin() as db:
             applied = await mail_events.apply_events(db, events, tags=[due[1]], source=SOURCE)
         counts["followed_up"] += 1

@@ -31,8 +31,9 @@ async def send_payment_reminder_emails(context: JobContext, args: RemindersArgs)
     counts: Counter[str] = Counter()
     async with Outbox(context) as outbox:
         await outbox.adopt_open()
-        counts["skipped"] = await _skip(context, stages, as_of, args.tolerance)
         complete = await _send(context, outbox, stages, as_of, args.tolerance, counts)
+        # Last: rows about a long history must not keep mail waiting.
+        counts["skipped"] = await _skip(context, stages, as_of, args.tolerance)
     counts += outbox.counts
     if context.lease.cancel_requested.is_set():
         return Cancel(f"cancelled on request, after {counts['sent']} reminders")
@@ -40,8 +41,10 @@ async def send_payment_reminder_emails(context: JobContext, args: RemindersArgs)
         await confirm_soon(context)
     if counts["unclear"]:
         return still_unclear(counts["unclear"])
+    if outbox.broken is not None:
+        return Retry(outbox.broken)
     if not complete:
-        return Retry("some invoices were being changed", timedelta(seconds=5))
+        return Retry("some invoices were being changed")
     return Done(result_of(counts))
 
 
@@ -84,15 +87,17 @@ async def _send(
     tolerance: timedelta,
     counts: Counter[str],
 ) -> bool:
-    """Page by page, until nothing is owed. False: what is left was being changed each time."""
+    """Page by page, until nothing is owed, or too much is unclear. False: what is left was being changed each time."""
     fence = Fence(context.run.id, context.run.attempt)
-    while not context.lease.cancel_requested.is_set():
+    while not (outbox.in_doubt or context.lease.cancel_requested.is_set()):
         async with context.services.database.begin() as db:
             page = await reminders.owed(db, stages, as_of=as_of, tolerance=tolerance, most=PAGE)
         if not page:
             return True
         progress = 0
         for group in pack([each.email.strip().lower() for each in page]):
+            if outbox.in_doubt:
+                return True
             context.lease.check()
             now = await context.services.clock.now()
             batch, written = await freeze_group(context, fence, [page[index] for index in group], now)

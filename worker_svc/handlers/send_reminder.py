@@ -30,6 +30,8 @@ async def send_reminder(context: JobContext, args: ReminderArgs) -> Outcome:
             status = await one_off_reminders.status_of(db, context.run.id)
             debtor = await one_off_reminders.debtor(db, args.user_id) if status is None else None
         if status is None:
+            if context.lease.cancel_requested.is_set():
+                return Cancel("cancelled on request")
             if debtor is None:
                 return Cancel(f"there is no customer {args.user_id}")
             if not debtor.invoices:
@@ -42,6 +44,8 @@ async def send_reminder(context: JobContext, args: ReminderArgs) -> Outcome:
             await outbox.send(frozen)
     if outbox.counts["unclear"]:
         return still_unclear(1)
+    if outbox.broken is not None:
+        return Retry(outbox.broken)
     if outbox.counts["unconfirmed"]:
         await confirm_soon(context)
     return Done(result_of(outbox.counts))

@@ -15,4 +15,4 @@ WHERE b.id = (
   AND EXISTS (SELECT FROM job_runs WHERE id = :run_id AND attempt = :run_attempt AND state = 'running')
 RETURNING b.id, b.status, b.tag, b.idempotency_key, b.calls, b.content,
   now() - b.first_call_at AS age, now() - b.last_call_at AS since_last_call,
-  EXISTS (SELECT FROM payment_reminders p WHERE p.batch_id = b.id AND p.message_id IS NOT NULL) AS accepted
+  EXISTS (SELECT FROM payment_reminders p WHERE p.batch_id = b.id AND p.status NOT IN ('pending', 'sending')) AS accepted

@@ -6,7 +6,7 @@ WITH told AS (
   ) AS t (email, status, message_id, reason)
 ), found AS (
   SELECT p.id, t.status, t.message_id, t.reason FROM told t
-  JOIN payment_reminders p ON lower(p.email) = t.email
+  JOIN payment_reminders p ON cuebx_address(p.email) = t.email
     AND (p.batch_id IN (SELECT id FROM reminder_batches WHERE tag = ANY (CAST(:tags AS text[])))
          OR p.message_id = t.message_id)
 )

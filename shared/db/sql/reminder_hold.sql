@@ -8,6 +8,6 @@ SELECT p.status, p.stage, p.batch_id, p.invoice_id, c.email, s.reason AS suppres
 FROM payment_reminders p
 LEFT JOIN invoices i ON i.id = p.invoice_id
 LEFT JOIN customers c ON c.id = coalesce(p.customer_id, i.customer_id)
-LEFT JOIN suppressions s ON s.email = lower(c.email)
+LEFT JOIN suppressions s ON s.email = cuebx_address(c.email)
 WHERE p.id = :id
 FOR UPDATE OF p

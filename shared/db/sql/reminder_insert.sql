@@ -14,7 +14,8 @@ WITH candidate AS (
 ), checked AS (
   SELECT c.*, h.customer_id, h.email, s.reason AS suppressed
   FROM candidate c JOIN held h ON h.id = c.invoice_id AND h.version = c.version
-  LEFT JOIN suppressions s ON s.email = lower(h.email)
+  LEFT JOIN suppressions s ON s.email = cuebx_address(h.email)
+  WHERE EXISTS (SELECT FROM job_runs WHERE id = :run_id AND attempt = :run_attempt AND state = 'running')
 )
 INSERT INTO payment_reminders (id, invoice_id, customer_id, stage, status, reason, batch_id, email, run_id, run_attempt)
 SELECT id, invoice_id, customer_id, stage,

@@ -9,7 +9,7 @@ INSERT INTO payment_reminders (id, customer_id, stage, once_run_id, status, reas
 SELECT CAST(:id AS uuid), c.id, 'once', CAST(:run_id AS uuid),
   CASE WHEN s.email IS NULL THEN 'pending' ELSE 'suppressed' END, s.reason,
   CASE WHEN s.email IS NULL THEN CAST(:batch_id AS uuid) END, c.email, CAST(:run_id AS uuid), CAST(:run_attempt AS int)
-FROM customers c LEFT JOIN suppressions s ON s.email = lower(c.email)
+FROM customers c LEFT JOIN suppressions s ON s.email = cuebx_address(c.email)
 WHERE c.id = :customer_id AND CAST(c.xmin AS text) = :customer_version
   AND CAST(:versions AS text[]) = ARRAY(SELECT CAST(id AS text) || ' ' || CAST(xmin AS text) FROM held ORDER BY id)
   AND EXISTS (SELECT FROM job_runs WHERE id = :run_id AND attempt = :run_attempt AND state = 'running')

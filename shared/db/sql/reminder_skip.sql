@@ -19,6 +19,7 @@ WHERE i.amount_due > 0
   AND i.due_at + s.after >= i.created_at
   AND NOT EXISTS (SELECT FROM payment_reminders r WHERE r.invoice_id = i.id AND r.stage = s.name)
   AND EXISTS (SELECT FROM job_runs WHERE id = :run_id AND attempt = :run_attempt AND state = 'running')
+ORDER BY i.id, s.name  -- as in reminder_insert: no deadlock between two runs
 LIMIT :most
 ON CONFLICT DO NOTHING
 RETURNING id

@@ -45,6 +45,7 @@ async def test_however_often_a_run_is_attempted_one_mail_goes_out(
     run_id = await world.enqueue(jobs.SEND_REMINDER, jobs.ReminderArgs(user_id=ann))
     setattr(mailer, point, True)
     await killed_at(mailer.reached, world.attempt(run_id))
+    await world.age_batches(1)
     await world.lose(run_id)
     await world.attempt(run_id)
 

@@ -46,7 +46,10 @@ async def test_a_refusal_after_an_unclear_call_splits_nothing(fake_world: World,
     fake.fail_next("send_batch", MailRefused("invalid_parameter", "something else now"))
     fake.blind = True
 
-    await fake_world.remind()
+    run_id = await fake_world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    await fake_world.attempt(run_id)
+    await fake_world.age_batches(1)
+    await fake_world.attempt(run_id)
     assert [batch.status for batch in await fake_world.batches()] == ["unconfirmed"]
     fake.blind = False
     await fake_world.confirm()
@@ -169,6 +172,7 @@ async def test_one_cut_call_leaves_the_others_alone_and_is_retried(
         "sent",
         "sent",
     ]
+    await world.age_batches(1)
     await world.attempt(run_id)
     assert brevo.addresses() == ["ann@example.com"] * 3
     assert len(brevo.books()["mails"]) == len({mail["key"] for mail in brevo.books()["mails"]})

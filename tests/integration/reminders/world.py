@@ -42,18 +42,21 @@ HANDLERS: Mapping[str, Handler] = {
 
 
 class Unhurried(FakeRateLimiter):
-    """Gives everybody a turn at once, or, `held`, nobody ever."""
+    """Gives everybody a turn at once, or, `held`, nobody before `release`; of `held_names`, the next one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.held = False
+        self.held_names: set[str] = set()
         self.reached = asyncio.Event()
+        self.release = asyncio.Event()
 
     async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
         self.turns.append(name)
-        if self.held:
+        if self.held or name in self.held_names:
+            self.held_names.discard(name)
             self.reached.set()
-            await asyncio.Event().wait()
+            await self.release.wait()
 
 
 class World:

@@ -4,11 +4,14 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.reminders import (
     PARK_AFTER,
+    PARK_UNREAD_AFTER,
+    REPEAT_AFTER,
     REPEAT_WITHIN,
     Refusal,
     Step,
@@ -18,33 +21,50 @@ from shared.core.reminders import (
     on_refusal,
     pack,
 )
+from shared.settings import BrevoSettings
 
 KEY_KEPT = timedelta(minutes=30)
 SECOND = timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("calls", "age", "accepted", "step"),
+    ("calls", "age", "since_last", "accepted", "step"),
     [
-        (0, None, False, Step.CALL),
-        (1, timedelta(0), False, Step.CALL),
-        (3, REPEAT_WITHIN - SECOND, False, Step.CALL),
-        (1, REPEAT_WITHIN, False, Step.CONFIRM),
-        (1, timedelta(days=9), False, Step.CONFIRM),
-        (1, timedelta(0), True, Step.CONFIRM),
+        (0, None, None, False, Step.CALL),
+        (1, timedelta(0), timedelta(0), False, Step.WAIT),
+        (3, 9 * REPEAT_AFTER, REPEAT_AFTER - SECOND, False, Step.WAIT),
+        (1, REPEAT_AFTER, REPEAT_AFTER, False, Step.CALL),
+        (3, REPEAT_WITHIN - SECOND, REPEAT_AFTER, False, Step.CALL),
+        (1, REPEAT_WITHIN, REPEAT_WITHIN, False, Step.CONFIRM),
+        (2, REPEAT_WITHIN, timedelta(0), False, Step.CONFIRM),
+        (1, timedelta(days=9), timedelta(days=9), False, Step.CONFIRM),
+        (1, timedelta(0), timedelta(0), True, Step.CONFIRM),
+        (1, -SECOND, -SECOND, False, Step.CONFIRM),  # the clock went back
     ],
 )
 def test_a_batch_is_called_again_only_while_its_key_holds_and_nobody_has_seen_it_arrive(
-    calls: int, age: timedelta | None, accepted: bool, step: Step
+    calls: int, age: timedelta | None, since_last: timedelta | None, accepted: bool, step: Step
 ) -> None:
-    assert next_step(calls, age, accepted) is step
+    assert next_step(calls, age, since_last, accepted) is step
 
 
-@given(calls=st.integers(1, 9), age=st.timedeltas(min_value=KEY_KEPT), accepted=st.booleans())
+@given(
+    calls=st.integers(1, 9),
+    age=st.timedeltas(min_value=KEY_KEPT),
+    since_last=st.timedeltas(min_value=timedelta(0)),
+    accepted=st.booleans(),
+)
 def test_no_call_is_repeated_once_the_provider_may_have_forgotten_the_key(
-    calls: int, age: timedelta, accepted: bool
+    calls: int, age: timedelta, since_last: timedelta, accepted: bool
 ) -> None:
-    assert next_step(calls, age, accepted) is Step.CONFIRM
+    assert next_step(calls, age, since_last, accepted) is Step.CONFIRM
+
+
+def test_no_call_is_repeated_while_one_may_be_under_way() -> None:
+    longest = next(
+        part.le for part in BrevoSettings.model_fields["brevo_timeout_s"].metadata if isinstance(part, Le)
+    )
+    assert timedelta(seconds=float(str(longest))) < REPEAT_AFTER
 
 
 def test_a_repeat_has_time_to_arrive_before_the_key_is_forgotten() -> None:
@@ -86,6 +106,8 @@ def test_splitting_finds_a_culprit_within_ten_steps(members: int) -> None:
 def test_what_stays_unconfirmed_is_parked_in_the_end() -> None:
     assert not is_overdue(PARK_AFTER - SECOND)
     assert is_overdue(PARK_AFTER)
+    assert not is_overdue(PARK_UNREAD_AFTER - SECOND, readable=False)
+    assert is_overdue(PARK_UNREAD_AFTER, readable=False)
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=60), st.integers(1, 7))
