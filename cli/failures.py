@@ -10,11 +10,15 @@ def explain(error: BaseException) -> str:
     from redis.exceptions import RedisError
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    from shared.db.engine import is_outage
+
     root = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what = mask(_first_line(root))
     if isinstance(error, RedisError):
         return f"REDIS_URL: Redis at {_server('REDIS_URL')} does not serve ({what}): is it running?"
     if isinstance(error, SQLAlchemyError) or type(root).__module__.startswith("asyncpg"):
+        if not is_outage(error):
+            return f"DATABASE_URL: PostgreSQL at {_server('DATABASE_URL')} refuses ({what})"
         return (
             f"DATABASE_URL: PostgreSQL at {_server('DATABASE_URL')} does not serve ({what}): see cuebx doctor"
         )

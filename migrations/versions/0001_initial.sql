@@ -10,6 +10,17 @@ CREATE FUNCTION cuebx_uuid7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE A
       52, 1), 53, 1), 'hex')::uuid
 $$;
 
+-- The scheduler that this replaces had tables of the same names, with pickles in them: they step aside, unread.
+DO $$
+DECLARE name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['scheduler_refunds_jobs', 'scheduler_payment_reminders_jobs', 'scheduler_maintenance_jobs'] LOOP
+    IF to_regclass(name) IS NOT NULL THEN
+      EXECUTE format('ALTER TABLE %I RENAME TO %I', name, 'old_' || name);
+    END IF;
+  END LOOP;
+END $$;
+
 -- ---------------------------------------------------------------------------------------------------- the run ledger
 
 CREATE TABLE job_runs (

@@ -91,3 +91,18 @@ async def test_this_schema_and_a_newer_one_are_served(database_url: str, revisio
     execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
 
     await check(database_url)
+
+
+def test_tables_of_the_old_scheduler_step_aside_with_their_rows(empty_database_url: str) -> None:
+    execute(
+        empty_database_url,
+        "CREATE TABLE scheduler_refunds_jobs (id varchar(191) PRIMARY KEY, next_run_time float8, job_state bytea NOT NULL);"
+        "CREATE INDEX ix_scheduler_refunds_jobs_next_run_time ON scheduler_refunds_jobs (next_run_time);"
+        "INSERT INTO scheduler_refunds_jobs VALUES ('process_pending_refunds_job', 1, '\\x80')",
+    )
+    upgrade(empty_database_url)
+    with closing(psycopg2.connect(empty_database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM old_scheduler_refunds_jobs")
+        assert cursor.fetchall() == [("process_pending_refunds_job",)]
+        cursor.execute("SELECT count(*) FROM scheduler_refunds_jobs")
+        assert cursor.fetchall() == [(0,)]
