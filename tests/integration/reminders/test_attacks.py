@@ -1,7 +1,7 @@
 """Interleavings found by looking for them: each one once cost an e-mail, sent one twice, or stopped all the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -228,8 +228,7 @@ async def test_two_events_at_once_leave_no_batch_in_review_without_a_reminder_in
         )
         return applied[1].is_set() or bool(waiting)
 
-    condition: Callable[[], Awaitable[bool]] = second_applied_or_waits
-    await wait_until_async(condition)
+    assert await wait_until_async(second_applied_or_waits)
     commit.set()
     await asyncio.gather(first, second)
     assert [row.status for row in await world.batches()] == ["sent"]

@@ -144,7 +144,7 @@ async def test_an_event_that_comes_before_the_answer_is_recorded_stays(
 
 
 async def test_an_event_of_a_mail_that_is_not_ours_still_suppresses(world: World) -> None:
-    stranger = {"email": "Eve@example.com", "messageId": "<x@y>", "tags": ["newsletter"]}
+    stranger: dict[str, object] = {"email": "Eve@example.com", "messageId": "<x@y>", "tags": ["newsletter"]}
 
     await world.webhook("e1", told(stranger, "unsubscribed"))
     assert await suppressions(world) == {"eve@example.com": "unsubscribed"}

@@ -117,7 +117,7 @@ async def test_a_stage_before_the_invoice_was_made_is_not_owed(world: World) -> 
 
 @pytest.mark.parametrize("columns", [{"status": "paid"}, {"status": "void"}, {"amount_due": 0}])
 async def test_who_owes_nothing_is_not_reminded(
-    world: World, brevo: BrevoSandbox, columns: dict[str, object]
+    world: World, brevo: BrevoSandbox, columns: dict[str, Any]
 ) -> None:
     await world.owing("ann@example.com", **columns)
 
