@@ -268,7 +268,7 @@ def _conflicts(schedule_id: str) -> Iterator[None]:
         if "schedule_ids" not in str(error.orig):
             raise
         raise BadInput(
-            f"id: there is a schedule {schedule_id} already; add it with replace to edit it"
+            f"id: there is a schedule {schedule_id} already; edit it with --replace, or choose another id"
         ) from None
 
 
