@@ -228,7 +228,8 @@ async def test_two_events_at_once_leave_no_batch_in_review_without_a_reminder_in
         )
         return applied[1].is_set() or bool(waiting)
 
-    assert await wait_until_async(second_applied_or_waits)
+    waited: bool = await wait_until_async(second_applied_or_waits)
+    assert waited
     commit.set()
     await asyncio.gather(first, second)
     assert [row.status for row in await world.batches()] == ["sent"]
