@@ -21,6 +21,8 @@ BOUND_S = 5.0
 POOL_SIZE = 10
 #: Redis carries nothing but pushes here, and those have 0.2 s.
 REDIS_TIMEOUT_S = 1.0
+#: For requests under way and for handing leadership over; servers that do not answer are not waited for any longer.
+LEAVE_WITHIN_S = 20.0
 
 
 def build(settings: ApiSettings) -> Services:
@@ -60,7 +62,7 @@ async def main(settings: ApiSettings) -> None:
         BREVO_WEBHOOK_TOKEN=settings.brevo_webhook_token,
     )
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, leave_within_s=LEAVE_WITHIN_S)
     services = build(settings)
     probe = services.probe
     probe.on_behind = stop.set

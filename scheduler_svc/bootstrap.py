@@ -25,6 +25,8 @@ from shared.queue.transport import RedisTransport
 from shared.settings import SchedulerSettings
 
 APPLICATION = "cuebx-scheduler"
+#: A term ends in milliseconds, unless a server does not answer.
+LEAVE_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ async def main(settings: SchedulerSettings) -> None:
     """The scheduler process, until SIGINT or SIGTERM. Raises ConfigError, SchemaBehind among them."""
     readiness = Readiness(POSTGRES, REDIS)
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, leave_within_s=LEAVE_WITHIN_S)
     scheduler = build(settings, readiness)
     health = HealthServer(readiness, settings.metrics_port, settings.metrics_host)
     try:

@@ -82,19 +82,27 @@ class Term:
         self._over.set()
 
     async def serve(self) -> str:
-        lost = asyncio.create_task(self._until_lost())
+        watching = [asyncio.create_task(watch()) for watch in (self._until_lost, self._until_silent)]
         self._scheduler = LedgerScheduler(self._r.engine, self._fire, self._passed)
         self._scheduler.start()
         try:
             await supervise([self._relay, self._sweeper], self._over)
         finally:
-            lost.cancel()
+            for task in watching:
+                task.cancel()
             await self._scheduler.close()
         return self._why
 
     async def _until_lost(self) -> None:
         await self._leadership.lost.wait()
         self.end(self._leadership.why)
+
+    async def _until_silent(self) -> None:
+        # Not left to the firing path: its thread may hang in a statement that nobody answers; relay and sweeper do not.
+        limit_s = SILENT_TTLS * self._r.leader_ttl_s
+        while self._r.outages.postgres_silent_for_s <= limit_s:  # noqa: ASYNC110  # time itself makes it true
+            await asyncio.sleep(limit_s / 10)
+        self.end("postgres_silent")
 
     def _fire(self) -> Pass:
         """In the firing thread. The first pass of a term brings the stores up to date."""
@@ -126,8 +134,6 @@ class Term:
                 self.end(self._leadership.why or "untrusted")
             case SQLAlchemyError() | OSError():
                 outages.postgres_failed(outcome)
-                if outages.postgres_silent_for_s > SILENT_TTLS * self._r.leader_ttl_s:
-                    self.end("postgres_silent")
             case _:
                 log.error("firing_failed", error=describe(outcome), exc_info=outcome)
 

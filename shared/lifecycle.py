@@ -1,7 +1,9 @@
 """One life-cycle for every background component, and one supervisor for them."""
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Sequence
 
 import structlog
@@ -84,12 +86,27 @@ def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGINT and SIGTERM set `stop`."""
+def exit_within(seconds: float, status: int = 0) -> None:
+    """Ends this process unless it has ended by then: a handler that ignores its cancellation, or a thread that waits for a
+    server which does not answer, would hold it for ever."""
+
+    def leave() -> None:
+        log.error("exit_forced", after_s=seconds)
+        os._exit(status)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def stop_on_signals(stop: asyncio.Event, *, leave_within_s: float | None = None) -> None:
+    """SIGINT and SIGTERM set `stop`; `leave_within_s` later the process is gone, whatever still waits for whom."""
     loop = asyncio.get_running_loop()
 
     def handle(number: signal.Signals) -> None:
         log.info("stopping", signal=number.name)
+        if leave_within_s is not None and not stop.is_set():
+            exit_within(leave_within_s)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -11,10 +11,13 @@ import structlog
 
 from shared import logs
 from shared.core.errors import ConfigError
+from shared.lifecycle import exit_within
 from shared.settings import Settings, load
 
 S = TypeVar("S", bound=Settings)
 EX_CONFIG = 2
+#: For what is left when everything was closed: Python itself waits for every thread, for ever.
+LEAVE_S = 2.0
 
 
 def process_name() -> str:
@@ -36,5 +39,10 @@ def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) 
 async def _main(name: str, settings: S, main: Callable[[S], Awaitable[None]]) -> None:
     log = structlog.get_logger(name)
     log.info("process_started", name=process_name())
-    await main(settings)
-    log.info("process_stopped", name=process_name())
+    try:
+        await main(settings)
+        log.info("process_stopped", name=process_name())
+    except BaseException:
+        exit_within(LEAVE_S, status=1)  # the error itself is told by then, and decides the status
+        raise
+    exit_within(LEAVE_S)

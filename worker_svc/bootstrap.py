@@ -44,12 +44,14 @@ from worker_svc.watchdog import Watchdog
 log = structlog.get_logger(__name__)
 
 SCHEMA_RETRY_S = 1.0
+#: For handing back and closing; a server that does not answer is not waited for any longer.
+AFTER_GRACE_S = 10.0
 
 
 async def run_worker(settings: WorkerSettings) -> None:
     """Runs until SIGINT or SIGTERM, then drains."""
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, leave_within_s=settings.worker_grace_s + AFTER_GRACE_S)
     readiness = Readiness("database", "redis")
     health = HealthServer(readiness, settings.metrics_port, settings.metrics_host)
     await health.start()

@@ -16,19 +16,6 @@ TICK_S = 1.0  # at most
 EX_STUCK = 75  # EX_TEMPFAIL: start me again
 
 
-def exit_within(seconds: float) -> None:
-    """Ends this process, status 0, unless it has ended by then: a handler that ignores its cancellation, or a thread of
-    its own, would hold it for ever, and its run was handed back."""
-
-    def leave() -> None:
-        log.error("exit_forced", after_s=seconds)
-        os._exit(0)
-
-    timer = threading.Timer(seconds, leave)
-    timer.daemon = True
-    timer.start()
-
-
 class Watchdog(Component):
     """A thread that looks whether the loop still ticks. After `limit_s` without, the process exits with status 75."""
 

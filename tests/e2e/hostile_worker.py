@@ -10,7 +10,7 @@ from shared.core.outcomes import Done, Outcome
 from shared.process import run_process
 from shared.settings import WorkerSettings
 from worker_svc import handlers
-from worker_svc.__main__ import main
+from worker_svc.bootstrap import run_worker
 from worker_svc.context import Handler, JobContext
 
 
@@ -39,4 +39,4 @@ async def threads(_: JobContext, __: Any) -> Outcome:
 if __name__ == "__main__":
     behaviours: dict[str, Handler] = {"exit": exits, "block": blocks, "deaf": deaf, "thread": threads}
     cast(dict[str, Handler], handlers.HANDLERS)["ping"] = behaviours[os.environ["HOSTILE"]]
-    run_process("worker", WorkerSettings, main)
+    run_process("worker", WorkerSettings, run_worker)
