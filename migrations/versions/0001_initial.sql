@@ -69,6 +69,9 @@ CREATE INDEX job_runs_queued ON job_runs (id) WHERE state = 'queued';
 CREATE INDEX job_runs_leases ON job_runs (lease_until) WHERE state = 'running';
 CREATE INDEX job_runs_live_schedule ON job_runs (schedule_id, schedule_generation, due_at)
   WHERE schedule_id IS NOT NULL AND state IN ('pending', 'queued', 'running');
+-- Rule 19: the heads of schedules whose fires queue up.
+CREATE INDEX job_runs_series ON job_runs (schedule_id, schedule_generation, due_at)
+  WHERE overlap = 'queue' AND due_at IS NOT NULL AND state IN ('pending', 'queued', 'running');
 CREATE INDEX job_runs_dead ON job_runs (finished_at) WHERE state = 'dead';
 CREATE INDEX job_runs_finished ON job_runs (finished_at) WHERE state IN ('succeeded', 'dead', 'cancelled', 'skipped');
 CREATE INDEX job_runs_of_schedule ON job_runs (schedule_id, enqueued_at) WHERE schedule_id IS NOT NULL;

@@ -1,6 +1,7 @@
 """Statements that meet each other at the worst moment. Each transaction here is held open on purpose."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from shared.enqueue import Enqueuer
 from shared.ports import Message
 from shared.queue.connection import connect
 from shared.queue.transport import RedisTransport
-from tests.integration.ledger.book import Book, somebody_waits
+from tests.integration.ledger.book import DUE, Book, somebody_waits
 from tests.wait import wait_until_async
 
 
@@ -114,3 +115,44 @@ async def test_claims_heartbeats_outcomes_and_sweeps_of_the_same_runs_do_not_dea
             )
 
     await asyncio.wait_for(asyncio.gather(claim(1), claim(-1), claim(1), put_back()), 30)
+
+
+@pytest.mark.rule(23)
+async def test_a_hundred_thousand_paused_runs_and_a_long_series_cost_the_relay_next_to_nothing(
+    book: Book,
+) -> None:
+    """The relay looks every second: what waits in a paused queue must not slow down the others."""
+    await book.database.rows(
+        "INSERT INTO job_runs (job, queue, run_at) SELECT 'process_refund', 'refunds', now() - n * interval '1 ms'"
+        " FROM generate_series(1, 100000) n RETURNING id"
+    )
+    await book.database.rows(
+        "INSERT INTO job_runs (job, queue, schedule_id, schedule_generation, due_at, overlap)"
+        " SELECT 'ping', 'maintenance', 'series', 1, now() - n * interval '1 minute', 'queue'"
+        " FROM generate_series(1, 1000) n RETURNING id"
+    )
+    other = await book.add(queue="payment_reminders", job="send_reminder")
+    async with book.database.begin() as operator:
+        await pauses.pause(operator, "queue", "refunds", actor="somebody")
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        picked = await book.pick("refunds", "payment_reminders", "maintenance", per_queue=500)
+        took.append(time.monotonic() - began)
+    assert other in picked
+    assert len(picked) == 2
+    assert min(took) < 0.1
+
+
+@pytest.mark.rule(19)
+@pytest.mark.parametrize("state", ["queued", "running"])
+async def test_a_fire_waits_for_a_later_one_that_is_under_way(book: Book, state: str) -> None:
+    """Given an earlier fire that went back, a retry say, while a later one is under way, then it waits."""
+    series = {"schedule_id": "series", "schedule_generation": 1, "overlap": "queue"}
+    later = await book.add(state, due_at=DUE + timedelta(minutes=1), **series)
+    earlier = await book.add(due_at=DUE, **series)
+    assert await book.pick() == []
+    await book.database.rows(
+        "UPDATE job_runs SET state = 'succeeded', lease_until = NULL WHERE id = :id RETURNING id", id=later
+    )
+    assert await book.pick() == [earlier]

@@ -40,6 +40,7 @@ OF_LIVE_RUNS = {
     "job_runs_leases",
     "job_runs_live_schedule",
     "job_runs_one_running",
+    "job_runs_series",
 }
 STATEMENTS = [
     "claim",
@@ -51,6 +52,7 @@ STATEMENTS = [
     "queued_page",
     "unqueue",
     "enqueue",
+    "fire_due",
 ]
 
 
@@ -101,6 +103,8 @@ def arguments(url: str) -> dict[str, Any]:
         "priority": 5,
         "max_attempts": 10,
         "schedule_id": None,
+        "counting": [],
+        "only": None,
     }
 
 
