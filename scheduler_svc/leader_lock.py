@@ -12,10 +12,16 @@ from redis.retry import Retry
 from shared.core.trust import Grant, attempt_timeout_s
 from shared.queue import keys
 
-# KEYS: lock. ARGV: token, TTL in ms. 0: it is ours; else for how many ms it is somebody else's.
+# KEYS: lock. ARGV: token, TTL in ms. 0: it is ours; else for how many ms it is somebody else's. One without expiry, which
+# only a person can have made, gets one: it would shut out everybody for ever.
 _ACQUIRE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
-return math.max(redis.call('PTTL', KEYS[1]), 1)
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  left = tonumber(ARGV[2])
+end
+return math.max(left, 1)
 """
 # KEYS: lock. ARGV: token, TTL in ms.
 _RENEW = """

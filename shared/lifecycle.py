@@ -66,8 +66,12 @@ async def _keep_running(component: Component) -> None:
         began = asyncio.get_running_loop().time()
         try:
             return await component.run()
-        except Exception as error:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
+        except (Exception, asyncio.CancelledError) as error:
+            ending = (task := asyncio.current_task()) is not None and task.cancelling() > 0
+            if ending and isinstance(error, asyncio.CancelledError):
+                raise
+            # A cancellation that nobody here asked for is a failure as any other: it must not end a component in silence.
+            if ending:
                 log.warning("component_ended_badly", component=component.name, error=_text(error))
                 return
             log.warning(
@@ -82,7 +86,7 @@ async def _keep_running(component: Component) -> None:
         delay = min(RESTART_CAP_S, delay * 2)
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

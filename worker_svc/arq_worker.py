@@ -120,22 +120,26 @@ class QueueLoop(Component):
         self._readiness = readiness
         self._pool = pool
         self._main: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def run(self) -> None:
         failures = 0
-        while True:
+        while not self._stopped:
             began = asyncio.get_running_loop().time()
             self._main = asyncio.create_task(self._until_it_fails(), name=self.name)
             try:
                 await self._main
             except asyncio.CancelledError:
                 self._main.cancel()
+                if self._stopped:
+                    return
                 raise
             failures = 1 if asyncio.get_running_loop().time() - began > 5 else failures + 1
             await asyncio.sleep(backoff_s(_OUTAGE, failures, lambda: 0.5))
 
     async def stop(self) -> None:
         """No more claims. Running attempts go on: the drain deals with them."""
+        self._stopped = True
         if self._main is not None:
             self._main.cancel()
             await asyncio.wait({self._main}, timeout=SETTLE_S)
