@@ -32,11 +32,17 @@ def frozen(server: EmbeddedPostgres) -> Iterator[None]:
         os.kill(server.pid, signal.SIGSTOP)  # from here on it has no more children
         pids += _children(server.pid)
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            _send(pid, signal.SIGSTOP)
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int, signum: signal.Signals) -> None:
+    """A child that was just leaving is gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signum)
 
 
 def _children(parent: int) -> list[int]:
