@@ -77,7 +77,11 @@ class LedgerScheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler sh
             if self.state != STATE_RUNNING:
                 return
             self._stop_timer()
-            wait_s = await self._one_pass()
+            try:
+                wait_s = await self._one_pass()
+            except Exception:  # of whoever is told: without its timer the scheduler would be alive and idle
+                log.exception("firing_pass_failed")
+                wait_s = RETRY_CAP_S
         if self.state == STATE_RUNNING:
             self._start_timer(wait_s)
 
