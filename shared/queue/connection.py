@@ -26,7 +26,9 @@ def redis_options(
         "max_connections": max_connections,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": command_timeout_s,
-        "health_check_interval": 15,
+        # No health checks: redis-py makes one while it connects, and when that times out it connects anew from within,
+        # without end. A silent server would hold every command of the client, whatever the time-outs.
+        "health_check_interval": 0,
         # One reconnect for a connection that the server closed meanwhile; a real outage is the caller's to wait out.
         "retry": Retry(NoBackoff(), 1),
         "retry_on_timeout": False,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 from importlib.resources import files
 from typing import cast
 
@@ -17,6 +18,8 @@ from shared.queue import keys
 
 #: Without Redis there is no telling what the other workers do: wait for it, at no cost.
 AWAY_RETRY_S = 2.0
+#: Connections are made one at a time: behind a silent Redis the last of many callers would wait for minutes.
+SLOW_DOWN_WITHIN_S = 2.0
 
 
 class RedisRateLimiter:
@@ -51,11 +54,10 @@ class RedisRateLimiter:
             self._waiting[name] -= 1
 
     async def slow_down(self, name: str, for_s: float) -> None:
-        try:
-            await self._slow_down(keys=[_stop_key(name)], args=[max(1, round(for_s * 1000))])
-        except (RedisError, OSError):
-            # `acquire` fails closed without Redis: everybody stands still anyway.
-            return
+        # Without Redis `acquire` fails closed: everybody stands still anyway.
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(SLOW_DOWN_WITHIN_S):
+                await self._slow_down(keys=[_stop_key(name)], args=[max(1, round(for_s * 1000))])
 
     async def _wait_for_turn(self, name: str, rate_per_s: int, deadline: float) -> None:
         limiter = RateLimiterRegistry.get(RateLimiterType.GCRA.value)(
