@@ -51,7 +51,10 @@ def _bad_input(_: Request, error: Exception) -> JSONResponse:
 
 def _database(request: Request, error: Exception) -> JSONResponse:
     if is_data(error):
-        return _refused(422, "body: holds a character that PostgreSQL cannot store (NUL or a lone surrogate)")
+        return _refused(
+            422,
+            "body: holds a value that PostgreSQL cannot store (a NUL, a lone surrogate, or a number or time out of range)",
+        )
     if not is_outage(error):
         raise error
     log.warning("request_without_database", path=request.url.path, error=type(error).__name__)

@@ -178,6 +178,18 @@ CREATE TABLE scheduler_maintenance_jobs PARTITION OF schedules (store DEFAULT 'm
 CREATE INDEX schedules_due ON schedules (next_run_time) WHERE next_run_time IS NOT NULL;
 CREATE INDEX schedules_broken ON schedules (id) WHERE broken IS NOT NULL;
 CREATE TRIGGER schedules_id BEFORE INSERT OR DELETE ON schedules FOR EACH ROW EXECUTE FUNCTION cuebx_schedule_id();
+-- A store that somebody empties with TRUNCATE takes its ids along.
+CREATE FUNCTION cuebx_store_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM schedule_ids WHERE store = TG_ARGV[0];
+  RETURN NULL;
+END $$;
+CREATE TRIGGER truncated AFTER TRUNCATE ON scheduler_refunds_jobs
+  FOR EACH STATEMENT EXECUTE FUNCTION cuebx_store_truncated('refunds');
+CREATE TRIGGER truncated AFTER TRUNCATE ON scheduler_payment_reminders_jobs
+  FOR EACH STATEMENT EXECUTE FUNCTION cuebx_store_truncated('payment_reminders');
+CREATE TRIGGER truncated AFTER TRUNCATE ON scheduler_maintenance_jobs
+  FOR EACH STATEMENT EXECUTE FUNCTION cuebx_store_truncated('maintenance');
 
 -- ------------------------------------------------------------------------------------------------------------ billing
 

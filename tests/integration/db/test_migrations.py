@@ -106,3 +106,11 @@ def test_tables_of_the_old_scheduler_step_aside_with_their_rows(empty_database_u
         assert cursor.fetchall() == [("process_pending_refunds_job",)]
         cursor.execute("SELECT count(*) FROM scheduler_refunds_jobs")
         assert cursor.fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("table", ["schedules", "scheduler_maintenance_jobs"])
+def test_a_store_that_is_truncated_takes_its_ids_along(database_url: str, table: str) -> None:
+    insert = "INSERT INTO scheduler_maintenance_jobs (id, job_state) VALUES ('nightly', '{}')"
+    execute(database_url, insert)
+    execute(database_url, f"TRUNCATE {table}")
+    execute(database_url, insert)
