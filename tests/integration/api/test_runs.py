@@ -70,9 +70,9 @@ async def test_a_key_that_exists_answers_with_its_run(client: httpx.AsyncClient)
         ({"job": "ping", "run_at": "2030-01-31T08:00:00"}, "run_at: input should have timezone info"),
         ({"job": "ping", "key": ""}, "key: string should have at least 1 character"),
         ({"job": "ping", "kye": "a"}, "kye: extra inputs are not permitted"),
-        ({"job": "ping", "key": "a\x00b"}, "body: holds a character that PostgreSQL cannot store"),
-        ({"job": "apply_stripe_event", "args": {"event_id": "a\x00"}}, "body: holds a character"),
-        ({"job": "apply_stripe_event", "args": {"event_id": "\ud800"}}, "body: holds a character"),
+        ({"job": "ping", "key": "a\x00b"}, "body: holds a value that PostgreSQL cannot store"),
+        ({"job": "apply_stripe_event", "args": {"event_id": "a\x00"}}, "body: holds a value"),
+        ({"job": "apply_stripe_event", "args": {"event_id": "\ud800"}}, "body: holds a value"),
         (["ping"], "body: input should be a valid dictionary"),
     ],
 )
