@@ -5,13 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from shared.core.jobspec import Queue
 from shared.core.states import LIVE, TERMINAL, RunState
 from shared.db.ledger import Executor
 
 #: Something due for longer than this is overdue: nobody fires, relays or works.
 OVERDUE_S = 15.0
-STORE_TABLES: tuple[str, ...] = tuple(f"scheduler_{queue.value}_jobs" for queue in Queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,7 @@ async def summary(db: Executor) -> LedgerSummary:
     ).all()
     in_full = {state: count for state, full, count in states if full}
     last_hour = {state: count for state, full, count in states if not full}
-    stores = " UNION ALL ".join(f"SELECT next_run_time, broken FROM {table}" for table in STORE_TABLES)  # noqa: S608
-    sql = f"""
+    sql = """
         SELECT (SELECT count(*) FROM job_runs WHERE state IN ('pending', 'queued')
                 AND run_at < now() - make_interval(secs => :late)) AS overdue_runs,
           (SELECT count(*) FROM refunds WHERE status = 'needs_review') AS refunds,
@@ -71,7 +68,7 @@ async def summary(db: Executor) -> LedgerSummary:
           count(*) AS schedules,
           count(*) FILTER (WHERE next_run_time < extract(epoch FROM now()) - :late) AS overdue_schedules,
           count(*) FILTER (WHERE broken IS NOT NULL) AS broken
-        FROM ({stores}) s"""  # noqa: S608  # table names are constants
+        FROM schedules"""
     row = (await db.execute(text(sql), {"late": OVERDUE_S})).one()
     return LedgerSummary(
         live={state.value: in_full.get(state, 0) for state in RunState if state in LIVE},
@@ -88,8 +85,5 @@ async def summary(db: Executor) -> LedgerSummary:
 
 async def broken_schedules(db: Executor) -> list[tuple[str, str]]:
     """Schedules that cannot be restored: id and why (rule 21)."""
-    stores = " UNION ALL ".join(
-        f"SELECT id, broken FROM {table} WHERE broken IS NOT NULL"  # noqa: S608  # table names are constants
-        for table in STORE_TABLES
-    )
-    return [(row.id, row.broken) for row in await db.execute(text(f"{stores} ORDER BY id"))]
+    sql = text("SELECT id, broken FROM schedules WHERE broken IS NOT NULL ORDER BY id")
+    return [(row.id, row.broken) for row in await db.execute(sql)]

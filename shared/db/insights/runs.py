@@ -80,8 +80,7 @@ async def list_runs(
         conditions.append("id < CAST(:before AS uuid)")
         params["before"] = before
     where = " AND ".join(conditions)
-    # Only fixed texts become part of the statement.
-    sql = f"SELECT {_COLUMNS} FROM job_runs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+    sql = f"SELECT {_COLUMNS} FROM job_runs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  # fixed texts
     return await _runs(db, sql, params)
 
 
