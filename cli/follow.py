@@ -1,6 +1,7 @@
 """What `cuebx runs tail` does: asks twice a second what changed, prints each change once."""
 
 import asyncio
+import signal
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +22,39 @@ REMEMBERED = 20_000
 async def follow(
     database: Database, *, job: str | None, schedule: str | None, last: int, as_json: bool
 ) -> None:
-    """Prints until cancelled. An outage of the database is noted and waited out."""
+    """Prints until Ctrl-C. An outage of the database is noted and waited out."""
+    interrupted = _on_ctrl_c()
+    try:
+        await _follow(database, interrupted, job=job, schedule=schedule, last=last, as_json=as_json)
+    except asyncio.CancelledError:
+        if not interrupted.is_set():
+            raise
+
+
+def _on_ctrl_c() -> asyncio.Event:
+    """Cancels this task, and is set: a cancellation alone can get lost in a wait that ends at the same moment
+    (`asyncio.wait_for` of Python 3.11 swallows it)."""
+    interrupted = asyncio.Event()
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        interrupted.set()
+        if task is not None:
+            task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    return interrupted
+
+
+async def _follow(
+    database: Database,
+    interrupted: asyncio.Event,
+    *,
+    job: str | None,
+    schedule: str | None,
+    last: int,
+    as_json: bool,
+) -> None:
     changes = Changes()
     wanted = _filter(job, schedule)
     async with database.begin() as db:
@@ -31,7 +64,7 @@ async def follow(
     for view in reversed(shown):
         _print(view, as_json)
     away = False
-    while True:
+    while not interrupted.is_set():
         await asyncio.sleep(EVERY_S)
         try:
             async with database.begin() as db:
