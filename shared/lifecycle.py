@@ -14,6 +14,7 @@ RESTART_FIRST_S = 0.2
 RESTART_CAP_S = 5.0
 #: How long a cancelled component may take to unwind; the others still have to be stopped.
 END_TIMEOUT_S = 5.0
+CANCEL_AGAIN_S = 0.5
 
 
 class Component:
@@ -54,8 +55,12 @@ async def supervise(components: Sequence[Component], stop: asyncio.Event) -> Non
 
 
 async def _end(component: Component, task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait({task}, timeout=END_TIMEOUT_S)
+    deadline = asyncio.get_running_loop().time() + END_TIMEOUT_S
+    while not task.done() and asyncio.get_running_loop().time() < deadline:
+        # More than once: a cancellation can get lost in a wait that ends at the same moment (`asyncio.wait_for` of Python
+        # 3.11 swallows it, and connection pools wait that way).
+        task.cancel()
+        await asyncio.wait({task}, timeout=min(CANCEL_AGAIN_S, END_TIMEOUT_S))
     if not task.done():
         log.error("component_does_not_end", component=component.name)
 

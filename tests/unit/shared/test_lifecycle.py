@@ -199,3 +199,25 @@ async def test_a_signal_sets_the_stop(number: signal.Signals) -> None:
     finally:
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().remove_signal_handler(each)
+
+
+async def test_a_component_in_which_a_cancellation_got_lost_ends_all_the_same() -> None:
+    class Swallows(Component):
+        name = "swallows"
+        swallowed = 0
+
+        async def run(self) -> None:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    self.swallowed += 1
+                    if self.swallowed > 1:
+                        raise
+
+    component, stop = Swallows(), asyncio.Event()
+    supervised = asyncio.create_task(lifecycle.supervise([component], stop))
+    await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(supervised, lifecycle.END_TIMEOUT_S)
+    assert component.swallowed == 2
