@@ -5,18 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.integration.cli.conftest import CommandLine
 from tests.wait import wait_until
 
+#: A shell without job control starts what it puts into the background with SIGINT ignored.
+IN_THE_BACKGROUND = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
+
+@pytest.mark.parametrize("started", [[], IN_THE_BACKGROUND], ids=["by a terminal", "in the background"])
 def test_tail_shows_what_was_and_then_each_change_until_interrupted(
-    cuebx: CommandLine, tmp_path: Path
+    cuebx: CommandLine, tmp_path: Path, started: list[str]
 ) -> None:
     before = cuebx.json("enqueue", "ping")["id"]
     out = tmp_path / "out"
     with out.open("wb") as file:
         tail = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "runs", "tail", "--json", "--job", "ping"],
+            [*started, sys.executable, "-m", "cli.main", "runs", "tail", "--json", "--job", "ping"],
             stdout=file,
             stderr=subprocess.PIPE,
             env=dict(os.environ),
