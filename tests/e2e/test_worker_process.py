@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from datetime import datetime
 from uuid import UUID
 
 import psycopg2
@@ -57,11 +58,12 @@ async def test_a_worker_runs_what_is_enqueued_and_ends_on_a_signal_with_status_0
     worker = await ready(processes("worker_svc"))
     row = await rig.in_state(await ping(rig), "succeeded")
     assert row.attempt == 1
-    began = time.monotonic()
     worker.send(signal.SIGTERM)
-    assert await ended(worker, 5) == 0
-    assert time.monotonic() - began < 2  # most of it is the interpreter's own end
-    assert worker.events("process_stopped")
+    assert await ended(worker, 10) == 0
+    # By its own account: the interpreter's end takes as long as the machine is busy.
+    [told], [stopped] = worker.events("stopping"), worker.events("process_stopped")
+    took = datetime.fromisoformat(stopped["timestamp"]) - datetime.fromisoformat(told["timestamp"])
+    assert took.total_seconds() < 1
     assert not [line for line in worker.events() if line["level"] in ("warning", "error", "critical")]
     assert await rig.redis.keys("cuebx:process:*") == []
 
