@@ -42,18 +42,22 @@ HANDLERS: Mapping[str, Handler] = {
 
 
 class Unhurried(FakeRateLimiter):
-    """Gives everybody a turn at once, or, `held`, nobody before `release`; of `held_names`, the next one."""
+    """Gives everybody a turn at once, or, `held`, nobody before `release`; of `held_names`, the next one; and nobody after
+    the next `hold_after_turns`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.held = False
         self.held_names: set[str] = set()
+        self.hold_after_turns: int | None = None
         self.reached = asyncio.Event()
         self.release = asyncio.Event()
 
     async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
         self.turns.append(name)
-        if self.held or name in self.held_names:
+        if self.hold_after_turns is not None:
+            self.hold_after_turns -= 1
+        if self.held or name in self.held_names or self.hold_after_turns == -1:
             self.held_names.discard(name)
             self.reached.set()
             await self.release.wait()
@@ -280,10 +284,17 @@ class HeldMailer(Mailer):
 
 async def killed_at(reached: asyncio.Event, work: Awaitable[object]) -> None:
     """Runs `work` until `reached`, and no further: nothing is written any more, as after a kill -9."""
+    assert await ended_or_killed(reached, work), "it ended before it could be killed"
+
+
+async def ended_or_killed(reached: asyncio.Event, work: Awaitable[object]) -> bool:
+    """As `killed_at`; False where it ended before."""
     task = asyncio.ensure_future(work)
     arrival = asyncio.ensure_future(reached.wait())
     async with asyncio.timeout(10):
         await asyncio.wait({task, arrival}, return_when=asyncio.FIRST_COMPLETED)
-    assert not task.done(), f"ended before it could be killed: {task}"
+    arrival.cancel()
+    killed = not task.done()
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.gather(task, arrival, return_exceptions=True)
+    return killed
