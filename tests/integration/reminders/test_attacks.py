@@ -252,7 +252,9 @@ async def test_a_split_that_is_interrupted_between_any_two_calls_goes_on_where_i
     monkeypatch.setattr(reminder_outbox, "BATCHES_AT_ONCE", 1)
     names = await owing_with_a_culprit(world)
     run_id = await world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
-    for attempts in range(1, 20):
+    attempts = 0
+    while attempts < 20:
+        attempts += 1
         world.limiter.reached.clear()
         world.limiter.hold_after_turns = 1
         if not await ended_or_killed(world.limiter.reached, world.attempt(run_id)):
