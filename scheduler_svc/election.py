@@ -13,6 +13,7 @@ from scheduler_svc.outages import describe
 from scheduler_svc.term import Resources, Term, lead
 from shared.core.trust import renew_every_s
 from shared.db.migrate import SchemaBehind
+from shared.failpoints import Point, failpoint
 from shared.lifecycle import Component
 
 log = structlog.get_logger(__name__)
@@ -106,6 +107,7 @@ class Candidate(Component):
         leadership = Leadership(self._lock, asked_at)
         leadership.begin()
         try:
+            failpoint(Point.LEADER_ACQUIRED)
             why = await lead(leadership, self._r, self._holder, self._set_term)
         except Exception as error:
             # PostgreSQL is away from here, say: somebody else may be better placed.

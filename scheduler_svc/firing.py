@@ -21,6 +21,7 @@ from shared.core.firing import Plan, Tally, TriggerStuck, count_fires, kept_for,
 from shared.core.jobspec import JobSpec, Queue
 from shared.db.engine import is_outage
 from shared.db.statements import statement
+from shared.failpoints import Point, failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -158,14 +159,14 @@ class Firing:
                     budget=min(budget, FIRST_SHARE) if so_far is None else budget,
                     so_far=so_far,
                 )
+                budget -= cost
+                if not tally.complete:
+                    self._counting[row.id] = (schedule, tally)  # behind the others: everybody gets a turn
+                    continue
+                plan = plan_fires(tally, now, catch_up=row.catch_up, misfire_grace_s=row.misfire_grace_s)
             except (TriggerStuck, OverflowError, ValueError) as error:
-                broken.append((row, f"trigger: {error}"))
+                broken.append((row, f"trigger, or misfire_grace_s: {error}"))
                 continue
-            budget -= cost
-            if not tally.complete:
-                self._counting[row.id] = (schedule, tally)  # behind the others: everybody gets a turn
-                continue
-            plan = plan_fires(tally, now, catch_up=row.catch_up, misfire_grace_s=row.misfire_grace_s)
             planned.append(_Planned(schedule, plan))
         return planned
 
@@ -178,6 +179,7 @@ class Firing:
                 bound_transaction(connection, self._bound_s)
                 written = connection.execute(statement("fire"), params).all()
                 self._check_trust()  # raising rolls back
+                failpoint(Point.FIRE_BEFORE_COMMIT)
         except DBAPIError as error:
             if is_outage(error):
                 raise
@@ -185,6 +187,7 @@ class Firing:
                 return [row for each in batch for row in self._write([each])]
             self._break([(batch[0].schedule.row, f"refused by the database: {error.orig}")])
             return []
+        failpoint(Point.FIRE_COMMITTED)
         self._tell(batch, written)
         return written
 

@@ -9,6 +9,7 @@ import structlog
 
 from scheduler_svc.leader_lock import LeaderLock
 from shared.core.trust import Grant, Step, Trust
+from shared.failpoints import Point, failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Leadership:
                     return
                 case Step.RENEW:
                     attempted_at = now
+                    failpoint(Point.LEADER_RENEWING)
                     grant = self._lock.renew()
                     self._trust = self._trust.after_attempt(grant, now)
                     if grant is Grant.REFUSED:

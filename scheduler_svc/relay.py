@@ -15,6 +15,7 @@ from scheduler_svc.outages import Outages
 from shared.core.jobspec import Queue
 from shared.db import ledger
 from shared.db.engine import Database
+from shared.failpoints import Point, failpoint
 from shared.lifecycle import Component
 from shared.ports import Message, Transport
 
@@ -69,8 +70,10 @@ class Relay(Component):
         return max(map(len, by_queue.values()), default=0)
 
     async def _relay(self, queue: str, messages: Sequence[Message]) -> None:
+        failpoint(Point.RELAY_BEFORE_PUSH)
         async with self._outages.watch_redis():
             await self._transport.push(queue, messages)
+        failpoint(Point.RELAY_PUSHED)
         async with self._outages.watch_postgres(), self._database.begin() as connection:
             marked = await ledger.mark_queued(connection, messages)
         metrics.RELAYED.inc(len(messages))

@@ -20,6 +20,7 @@ from shared.core.jobspec import Queue
 from shared.core.outcomes import Decision
 from shared.db import ledger
 from shared.db.engine import Database
+from shared.failpoints import Point, failpoint
 from shared.jobs import JOBS
 from shared.lifecycle import Component
 from shared.ports import Message, Transport
@@ -132,6 +133,7 @@ class Sweeper(Component):
         if decided:
             await ledger.finish(connection, [ledger.Finished(run.id, run.attempt, d) for run, d in decided])
             await ledger.note_losses(connection, [run.id for run, _ in decided])
+            failpoint(Point.SWEEP_BEFORE_COMMIT)
         return decided
 
     async def _push_all_again(self) -> None:

@@ -23,6 +23,7 @@ from shared.core.errors import BadInput
 from shared.core.jobspec import JobArgs, JobSpec
 from shared.db import ledger
 from shared.db.engine import Database
+from shared.failpoints import Point, failpoint
 from shared.ports import Message, Transport
 
 A = TypeVar("A", bound=JobArgs)
@@ -117,6 +118,7 @@ class Enqueuer:
 
     async def _push(self, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> None:
         messages = [Message(row.id, 1, job.priority) for row in rows if row.id is not None and row.due]
+        failpoint(Point.ENQUEUE_COMMITTED)
         await self.push_now(job.queue, messages)
 
     def _push_after_commit(

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from shared import logs
+from shared import failpoints, logs
 from shared.core.errors import ConfigError
 from shared.lifecycle import exit_within
 from shared.settings import Settings, load
@@ -30,6 +30,7 @@ def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) 
     try:
         settings = load(kind)
         logs.configure(settings, name)
+        failpoints.arm(settings.cuebx_failpoints)
         asyncio.run(_main(name, settings, main))
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # for whoever started it, log format or not

@@ -11,6 +11,7 @@ from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
 from shared.core.stages import parse_stages
 from shared.db.urls import parse_database_url
+from shared.failpoints import Failpoint, parse_failpoints
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -47,6 +48,10 @@ def _port(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() == "off" else value
 
 
+def _failpoints(value: Any) -> Any:
+    return parse_failpoints(value) if isinstance(value, str) else value
+
+
 def _stages(value: str) -> str:
     parse_stages(value)
     return value
@@ -78,6 +83,7 @@ class Settings(BaseSettings):
     leader_ttl_s: float = Field(default=3.0, ge=0.5, le=300, description="seconds, such as 3")
     run_lease_s: float = Field(default=15.0, ge=1, le=3600, description="seconds, such as 15")
     run_retention_days: int = Field(default=90, ge=1, le=36500, description="days, such as 90")
+    cuebx_failpoints: Annotated[tuple[Failpoint, ...], NoDecode, BeforeValidator(_failpoints)] = ()
 
     @property
     def in_production(self) -> bool:
@@ -170,6 +176,8 @@ def load(kind: type[T]) -> T:
         raise ConfigError(_one_line(error, kind)) from None
     if isinstance(settings, Settings) and settings.in_production:
         _refuse_example_secrets(settings)
+        if settings.cuebx_failpoints:
+            raise ConfigError("CUEBX_FAILPOINTS: is set; it is for tests, and refused in production")
     return settings
 
 

@@ -2,6 +2,7 @@
 
 import structlog
 
+from shared.failpoints import Point, failpoint
 from shared.lifecycle import Component
 from worker_svc.attempts import Attempts, Stop
 
@@ -28,6 +29,7 @@ class Drain(Component):
         if await self._attempts.ended(self._grace_s):
             return
         log.info("handing_back", runs=len(self._attempts))
+        failpoint(Point.DRAIN_HANDING_BACK)
         for attempt in self._attempts:
             attempt.stop(Stop.HAND_BACK)
         if not await self._attempts.ended(HAND_BACK_S):

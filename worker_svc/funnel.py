@@ -17,6 +17,7 @@ from shared.core.jobspec import JobSpec, Overlap, describe
 from shared.core.outcomes import Cancel, Decision
 from shared.db import pauses
 from shared.db.ledger import ClaimedRun
+from shared.failpoints import Point, failpoint
 from shared.jobs import JOBS
 from worker_svc import metrics
 from worker_svc.attempts import Attempt, Attempts, Stop
@@ -62,6 +63,7 @@ class Funnel:
         began = time.monotonic()
         try:
             decision = await self._decide(attempt, logger)
+            failpoint(Point.RUN_DECIDED)
             ours = decision is not None and await self._recorder.record(attempt, decision)
             _report(attempt, decision, ours, time.monotonic() - began, logger)
             if run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:

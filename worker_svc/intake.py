@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from shared.db import ledger
 from shared.db.engine import Database, is_outage
 from shared.db.ledger import ClaimedRun
+from shared.failpoints import Point, failpoint
 from shared.ports import Message, Transport
 from worker_svc import metrics
 from worker_svc.attempts import Attempt
@@ -68,12 +69,14 @@ class Intake:
         # The lease is trusted from before the claim was sent: the answer may have taken its time.
         asked_at = time.monotonic()
         try:
+            failpoint(Point.CLAIM_TAKEN)
             runs = await self._claim(messages)
         except Exception as error:
             await self._transport.give_back(self.queue, messages)
             if is_outage(error):
                 raise DatabaseAway(type(error).__name__) from error
             raise
+        failpoint(Point.CLAIM_COMMITTED)
         for run in runs:
             if run.attempt == 1 and run.schedule_id is None:
                 metrics.PICKUP.labels(self.queue).observe((run.started_at - run.enqueued_at).total_seconds())

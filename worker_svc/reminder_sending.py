@@ -17,6 +17,7 @@ from shared.core.reminders import Refusal, Step, halves, next_step, on_refusal
 from shared.db import reminder_batches
 from shared.db.reminder_batches import Batch
 from shared.db.reminders import Fence
+from shared.failpoints import Point, failpoint
 from shared.ports import DuplicateKey, MailEvent, MailPaused, MailRefused, OutcomeUnknown, Unreachable
 from worker_svc.context import JobContext
 from worker_svc.reminder_events import BREVO_LIMIT, confirm, pause_for, read_events
@@ -86,6 +87,7 @@ class BatchSender:
                 f"reminder batch {batch.id} is another attempt's, or was sent, or its key is too old"
             )
         self._context.lease.check()
+        failpoint(Point.BREVO_BEFORE_CALL)
         try:
             message_ids = await self._services.mailer.send_batch(
                 [member.mail for member in batch.members],
@@ -101,6 +103,7 @@ class BatchSender:
         except OutcomeUnknown as error:
             await self._unclear(batch, error)
         else:
+            failpoint(Point.BREVO_ANSWERED)
             await self._sent(batch, message_ids)
 
     async def _sent(self, batch: Batch, message_ids: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from shared.core.jobspec import JobSpec
 from shared.db.engine import Database
 from shared.enqueue import Enqueuer
+from shared.failpoints import Point, failpoint
 from shared.jobs import WebhookArgs
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class Inbox:
             await self._enqueuer.enqueue_many(
                 job, [WebhookArgs(event_id=row.event_id) for row in new], session=session
             )
+        failpoint(Point.WEBHOOK_STORED)
         for row in new:
             log.info("webhook_stored", provider=provider, event_id=row.event_id, type=row.type)
         if len(new) < len(events):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-PROCESSES = {"worker_svc": "worker", "api_svc": "api"}
+PROCESSES = {"worker_svc": "worker", "api_svc": "api", "scheduler_svc": "scheduler"}
 #: Nobody listens there: a process that got as far as connecting would say so.
 COMPLETE = {
     "DATABASE_URL": "postgresql://127.0.0.1:1/cuebx",
@@ -40,6 +40,7 @@ def run(module: str, changes: dict[str, str | None]) -> subprocess.CompletedProc
         ("RUN_LEASE_S", "soon", "input should be a valid number"),
         ("LOG_LEVEL", "loud", "input should be 'DEBUG'"),
         ("ENVIRONMENT", "prod", "input should be 'development' or 'production'"),
+        ("CUEBX_FAILPOINTS", "fire.committed=explode", "'explode' is no action; there are kill, stop, "),
     ],
 )
 def test_a_variable_that_is_missing_or_malformed_is_named_in_one_line(

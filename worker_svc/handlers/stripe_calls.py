@@ -6,6 +6,7 @@ from typing import TypeVar
 from shared.core import refunds
 from shared.core.errors import PauseKind, PauseQueue, RateLimited
 from shared.db.models import Refund
+from shared.failpoints import Point, failpoint
 from shared.ports import CredentialsRejected, OutcomeUnknown, PaymentIntent, ProviderRefund
 from worker_svc.context import JobContext
 
@@ -32,15 +33,7 @@ class StripeCalls:
     async def create(self, refund: Refund) -> ProviderRefund:
         """Pays, with the key of the refund's generation. Take the `turn` before the attempt is committed: one that is on
         record and was never sent would age for nothing."""
-        return await self._now(
-            self._services.gateway.create(
-                payment_intent_id=refund.payment_intent_id,
-                amount=refund.amount,
-                reason=refund.reason,
-                metadata=refunds.metadata(refund.id, refund.generation),
-                idempotency_key=refunds.idempotency_key(refund.id, refund.generation),
-            )
-        )
+        return await self._now(self._create(refund))
 
     async def payment_intent(self, payment_intent_id: str) -> PaymentIntent | None:
         await self.turn()
@@ -67,6 +60,18 @@ class StripeCalls:
             raise PauseQueue(PauseKind.OUTAGE, f"Stripe does not answer: {unknown}") from error
         except RateLimited:
             return  # somebody is served
+
+    async def _create(self, refund: Refund) -> ProviderRefund:
+        failpoint(Point.STRIPE_BEFORE_CALL)
+        made = await self._services.gateway.create(
+            payment_intent_id=refund.payment_intent_id,
+            amount=refund.amount,
+            reason=refund.reason,
+            metadata=refunds.metadata(refund.id, refund.generation),
+            idempotency_key=refunds.idempotency_key(refund.id, refund.generation),
+        )
+        failpoint(Point.STRIPE_ANSWERED)
+        return made
 
     async def _list(self, refund: Refund) -> list[ProviderRefund]:
         return [

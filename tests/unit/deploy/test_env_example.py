@@ -92,7 +92,7 @@ def test_the_providers_are_the_sandboxes_that_compose_runs() -> None:
 
 
 def _text(default: object) -> str:
-    if default is None:
+    if default in (None, ()):
         return ""
     if isinstance(default, bool):
         return str(default).lower()
