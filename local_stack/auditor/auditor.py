@@ -1,0 +1,33 @@
+"""One audit: all checks over one history."""
+
+from sqlalchemy import Connection
+
+from local_stack.auditor import fencing, firing, ledger, refunds, reminders, runs
+from local_stack.auditor.findings import Finding
+from local_stack.auditor.history import read
+from local_stack.auditor.known import Books, Known, Rest
+
+
+def audit(
+    connection: Connection,
+    *,
+    stripe: Books | None = None,
+    brevo: Books | None = None,
+    known: Known | None = None,
+    rest: Rest | None = None,
+) -> list[Finding]:
+    """All violations in this database, in its whole history. Reads in the caller's transaction, and changes nothing.
+
+    `stripe`, `brevo`: what the sandboxes' `/_sandbox/books` answer; without one, its effects are not compared. `rest`: the
+    system was given the time to finish; without it, what is still open is no finding.
+    """
+    known = known or Known()
+    history = read(connection)
+    return [
+        *firing.check(history, known),
+        *ledger.check(history, known, rest),
+        *refunds.check(history, known, rest, stripe),
+        *reminders.check(history, known, rest, brevo),
+        *fencing.check(history),
+        *runs.check(history),
+    ]

@@ -1,0 +1,92 @@
+"""When a trigger fires, worked out from its JSON anew: an audit must not ask the code that it audits."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_MINUTE = timedelta(minutes=1)
+#: Lowest and highest value of crontab's fields; 7 is Sunday, too.
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_NAMES = (
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+)
+
+
+class Fires:
+    """The fires of one trigger from `first` on, which is one of them."""
+
+    def __init__(self, trigger: Mapping[str, Any], first: datetime) -> None:
+        """Raises ValueError for a trigger that cannot be read, and where `first` is none of its fires."""
+        self._first = first
+        self.once = trigger["type"] == "date"
+        match trigger["type"]:
+            case "interval":
+                self._period = timedelta(seconds=trigger["every_s"])
+                anchor = first if trigger.get("start") is None else datetime.fromisoformat(trigger["start"])
+                if (first - anchor) % self._period:
+                    raise ValueError(f"{first.isoformat()} is no whole number of intervals after its start")
+            case "cron":
+                self._matches = _crontab(trigger["expression"], ZoneInfo(trigger.get("zone") or "UTC"))
+                if not self._matches(first):
+                    raise ValueError(f"{first.isoformat()} does not match {trigger['expression']!r}")
+            case "date":
+                if first != datetime.fromisoformat(trigger["at"]):
+                    raise ValueError(f"{first.isoformat()} is not its date")
+            case other:
+                raise ValueError(f"no trigger is called {other!r}")
+
+    def number_of(self, instant: datetime) -> int | None:
+        """Which fire this is, the first being 0; None where it is none."""
+        if self.once or instant < self._first:
+            return 0 if instant == self._first else None
+        if hasattr(self, "_period"):
+            number, rest = divmod(instant - self._first, self._period)
+            return None if rest else number
+        if not self._matches(instant):
+            return None
+        minutes = (instant - self._first) // _MINUTE
+        return sum(self._matches(self._first + _MINUTE * n) for n in range(minutes))
+
+
+def _crontab(expression: str, zone: ZoneInfo) -> Callable[[datetime], bool]:
+    """Whether an instant is a fire. Minute by minute of real time: changes of the clock are not looked at, so an hour that
+    comes twice would fire twice."""
+    fields = [_field(text, number) for number, text in enumerate(expression.split())]
+    minutes, hours, days, months, weekdays = fields
+    by_either = not (expression.split()[2].startswith("*") or expression.split()[4].startswith("*"))
+
+    def matches(instant: datetime) -> bool:
+        wall = instant.astimezone(zone)
+        weekday = wall.isoweekday() % 7
+        day, week = wall.day in days, weekday in weekdays or (weekday == 0 and 7 in weekdays)
+        return (
+            not (instant.astimezone(UTC).second or instant.microsecond)
+            and wall.minute in minutes
+            and wall.hour in hours
+            and wall.month in months
+            and (day or week if by_either else day and week)
+        )
+
+    return matches
+
+
+def _field(text: str, number: int) -> frozenset[int]:
+    values: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        low, high = _RANGES[number]
+        if span != "*":
+            begin, _, end = span.partition("-")
+            low = _value(begin, number)
+            high = _value(end, number) if end else (high if step else low)
+        values.update(range(low, high + 1, int(step or 1)))
+    return frozenset(values)
+
+
+def _value(word: str, number: int) -> int:
+    names = _NAMES[number - 3] if number >= 3 else []
+    if word[:3].lower() in names:
+        return names.index(word[:3].lower()) + (1 if number == 3 else 0)
+    return int(word)
