@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test lint lock image clean check-clean help
+.PHONY: venv demo up test chaos lint lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ up: venv ## everything, until Ctrl-C
 
 test: venv ## all tests, in parallel
 	$(PYTEST) -n 4 $(ARGS)
+
+chaos: venv ## the fault matrix, for real: ROWS="2 16 22" for some of it, JSON=FILE for the table
+	$(PYTEST) tests/chaos -n 3 -m row --rows "$(ROWS)" $(if $(JSON),--chaos-json $(JSON)) $(ARGS)
 
 lint: venv ## ruff, types, import contracts
 	.venv/bin/ruff check .

@@ -1,0 +1,1 @@
+"""The fault matrix on real processes: see README.md."""

@@ -1,0 +1,1 @@
+"""A cluster of real processes that a test can break: `cluster.py` first."""
