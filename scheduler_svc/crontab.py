@@ -33,8 +33,8 @@ class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no
         self._starred = minute.startswith("*") or hour.startswith("*")
         try:
             CronSim(spec.expression, _ANY_TIME)
-        except CronSimError as error:
-            raise BadInput(f"expression: {spec.expression!r} cannot be read: {error}") from None
+        except (CronSimError, ValueError) as error:  # the latter: a number of thousands of digits
+            raise BadInput(f"expression: {spec.expression[:100]!r} cannot be read: {error}") from None
 
     @property
     def period(self) -> timedelta | None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from scheduler_svc.triggers import Trigger, make_trigger
-from shared.core.errors import BadInput
+from shared.core.decide import error_text
 from shared.core.jobspec import JobSpec, Overlap, describe
 from shared.core.schedule import JobState, ScheduleSpec
 
@@ -78,7 +78,7 @@ def decode_trigger(state: JobState) -> Trigger:
     """Raises Unreadable."""
     try:
         return make_trigger(state.trigger)
-    except BadInput as error:
+    except (ValueError, ArithmeticError) as error:  # BadInput among them
         raise Unreadable(f"job_state trigger: {error}") from None
 
 
@@ -91,6 +91,8 @@ def decode_job(state: JobState, jobs: Mapping[str, JobSpec[Any]]) -> JobSpec[Any
         job.decode(state.args)
     except ValidationError as error:
         raise Unreadable(f"job {state.job}: {describe(error, job.args)}") from None
+    except Exception as error:  # what a validator of the job's own raises
+        raise Unreadable(f"job {state.job}: its arguments: {error_text(error)}") from None
     return job
 
 

@@ -41,7 +41,10 @@ CRON_MACROS: Mapping[str, str] = {
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside of the calendar, in UTC") from None
 
 
 def _zone(name: str) -> str:
@@ -128,7 +131,7 @@ def at(when: str, zone: str = "UTC") -> DateTrigger:
             instant = instant.replace(tzinfo=ZoneInfo(_zone(zone)))
         except ValueError as error:
             raise BadInput(f"zone: {error}") from None
-    return DateTrigger(at=instant)
+    return _checked(DateTrigger, "at", {"at": instant})
 
 
 def _store(value: Any) -> Any:

@@ -64,3 +64,32 @@ def test_a_job_state_that_python_cannot_read_is_broken_and_the_others_fire(
     assert books.fires("well") == 1
     odd = books.schedule("odd")
     assert odd.broken or books.fires("odd") == 1
+
+
+ODD_TRIGGERS = {
+    "a date outside of the calendar": {"type": "date", "at": "0001-01-01T00:00:00+14:00"},
+    "a start outside of the calendar": {**EVERY_MINUTE, "start": "9999-12-31T23:59:59-14:00"},
+    "a number of thousands of digits": {"type": "cron", "expression": "1" * 5000 + " * * * *"},
+}
+
+
+@pytest.mark.rule(21)
+@pytest.mark.parametrize("trigger", ODD_TRIGGERS.values(), ids=ODD_TRIGGERS)
+def test_a_trigger_that_no_calendar_holds_is_broken_and_the_others_fire(
+    books: Books, firing: Firing, trigger: dict[str, object]
+) -> None:
+    books.add("odd", trigger=trigger)
+    books.add("well")
+    assert firing.fire_due().runs == 1
+    assert len(books.schedule("odd").broken) < 300
+
+
+@pytest.mark.rule(21)
+@pytest.mark.parametrize("grace", ["NaN", "1e300"])
+def test_a_misfire_grace_that_is_no_time_is_broken_and_the_others_fire(
+    books: Books, firing: Firing, grace: str
+) -> None:
+    books.add("odd", misfire_grace_s=float(grace))
+    books.add("well")
+    assert firing.fire_due().runs == 1
+    assert "misfire_grace_s" in books.schedule("odd").broken
