@@ -34,11 +34,11 @@ def _eviction(info: dict[str, Any]) -> Finding:
 async def _persistence(services: Services, info: dict[str, Any]) -> Finding:
     if info.get("aof_enabled"):
         return ok("persistence", "append-only file")
+    fix = "appendonly yes spares pushing everything again after a restart; nothing is lost either way"
     try:
         snapshots = (await services.redis.config_get("save")).get("save")
     except (RedisError, OSError):
-        snapshots = None  # a managed Redis does not tell
-    if snapshots:
-        return ok("persistence", f"snapshots ({snapshots})")
-    fix = "appendonly yes spares pushing everything again after a restart; nothing is lost either way"
-    return warning("persistence", "off", fix)
+        # A managed Redis, or an account without CONFIG GET, which would show it passwords.
+        found = "no append-only file; whether there are snapshots, this account may not ask"
+        return warning("persistence", found, fix)
+    return ok("persistence", f"snapshots ({snapshots})") if snapshots else warning("persistence", "off", fix)
