@@ -7,11 +7,15 @@ primary; a counter that is missing or older than the copy means an old snapshot,
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 
 from scheduler_svc.outages import Outages
 from shared.db.engine import Database
 from shared.queue import keys
+from shared.queue.strangers import set_aside
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,11 @@ class RedisMemory:
         self._seen: Mark | None = None
 
     async def lost(self) -> bool:
-        """True as well where nothing was ever noted: what Redis has then is not known."""
+        """True as well where nothing was ever noted, and where a key was somebody else's: what Redis has then is not known."""
+        async with self._outages.watch_redis():
+            strangers = await set_aside(self._redis)
+        if strangers:
+            log.error("redis_keys_set_aside", keys=strangers)
         if self._known is None:
             async with self._outages.watch_postgres():
                 rows = await self._database.rows("SELECT redis_run_id, counter FROM redis_marks")
@@ -39,7 +47,8 @@ class RedisMemory:
                 return True
             self._known = Mark(rows[0].redis_run_id, rows[0].counter)
         self._seen = await self._look()
-        return self._seen.identity != self._known.identity or self._seen.counter < self._known.counter
+        forgot = self._seen.identity != self._known.identity or self._seen.counter < self._known.counter
+        return forgot or bool(strangers)
 
     async def note(self) -> None:
         """Moves the counter on, in Redis first: the copy is ahead of it only if Redis forgot."""

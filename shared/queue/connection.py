@@ -2,10 +2,13 @@
 
 import socket
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.retry import Retry as BlockingRetry
 
 CONNECT_TIMEOUT_S = 2.0
 #: Longer than any blocking wait (`Transport.wait`), shorter than a lease.
@@ -32,6 +35,7 @@ def redis_options(
         # One reconnect for a connection that the server closed meanwhile; a real outage is the caller's to wait out.
         "retry": Retry(NoBackoff(), 1),
         "retry_on_timeout": False,
+        **_tls_options(url),
     }
     if not url.startswith("unix://"):
         options |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
@@ -45,3 +49,24 @@ def connect(
     options = redis_options(url, max_connections=max_connections, command_timeout_s=command_timeout_s)
     client: Redis = Redis.from_url(url, client_name=client_name, **options)
     return client
+
+
+def connect_blocking(url: str, *, timeout_s: float, client_name: str | None = None) -> BlockingRedis:
+    """A blocking client for a single quick command at a time, without a second try; connects when first used."""
+    client: BlockingRedis = BlockingRedis.from_url(
+        url,
+        client_name=client_name,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=BlockingRetry(NoBackoff(), 0),
+        **_tls_options(url),
+    )
+    return client
+
+
+def _tls_options(url: str) -> dict[str, Any]:
+    """redis-py 5 checks that somebody trusted made the certificate, but not for which host, unless told so."""
+    if not url.startswith("rediss://"):
+        return {}
+    unchecked = parse_qs(urlsplit(url).query).get("ssl_cert_reqs") == ["none"]
+    return {"ssl_check_hostname": not unchecked}

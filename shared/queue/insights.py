@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from shared.queue import keys
 
@@ -25,13 +26,20 @@ async def live_processes(redis: Redis) -> list[ProcessView]:
     prefix = keys.process("", "")[:-1]
     found: list[ProcessView] = []
     async for key in redis.scan_iter(match=f"{prefix}*", count=1000):
-        facts: dict[bytes, bytes] = await cast(Awaitable[Any], redis.hgetall(key))
+        try:
+            facts: dict[bytes, bytes] = await cast(Awaitable[Any], redis.hgetall(key))
+        except ResponseError:
+            continue  # no hash: no process of ours made it
         if facts:  # it may have expired meanwhile
-            kind, _, name = key.decode().removeprefix(prefix).partition(":")
-            found.append(ProcessView(kind, name, {k.decode(): v.decode() for k, v in facts.items()}))
+            kind, _, name = _readable(key).removeprefix(prefix).partition(":")
+            found.append(ProcessView(kind, name, {_readable(k): _readable(v) for k, v in facts.items()}))
         if len(found) >= MOST_PROCESSES:
             break
     return sorted(found, key=lambda process: (process.kind, process.name))
+
+
+def _readable(told: bytes) -> str:
+    return told.decode(errors="replace")
 
 
 async def leader_lives(redis: Redis) -> bool:

@@ -12,7 +12,8 @@ LEADER_CHANNEL: Final = PREFIX + "leader:released"
 NOTICES: Final = PREFIX + "notices"
 #: String, a counter that PostgreSQL has a copy of: an older or missing one means that Redis forgot (rule 14).
 MARKER: Final = PREFIX + "marker"
-#: List of what could not be read as a message: parked, never deleted (invariant S).
+#: List of what could not be read as a message: parked, never deleted (invariant S); and of the keys under this one, which
+#: somebody had used for something else (`strangers.py`).
 PARKED: Final = PREFIX + "parked"
 #: Prefix of the shared rate limiter's keys.
 LIMIT: Final = PREFIX + "limit:"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
@@ -157,3 +158,51 @@ async def test_messages_that_a_dead_worker_took_go_back(
         await sweeper.sweep()
         assert time.monotonic() < deadline
     assert [m.run_id for m in taken] == [run_id]
+
+
+@pytest.mark.rule(14)
+@pytest.mark.parametrize(
+    "key",
+    [
+        keys.queue("maintenance"),
+        keys.taken("maintenance"),
+        keys.wake("maintenance"),
+        keys.PARKED,
+        keys.MARKER,
+    ],
+)
+async def test_a_key_that_somebody_used_for_something_else_is_set_aside_and_listed_as_parked(
+    books: Books, sweeper: Sweeper, transport: RedisTransport, redis_client: Redis, key: str
+) -> None:
+    """Given queued runs, and a key of ours that is a hash now, then after one sweep their messages can be taken."""
+    await sweeper.sweep()
+    run_id = books.add_queued()
+    await redis_client.delete(key)
+    await redis_client.hset(key, "somebody", "else's")
+    await sweeper.sweep()
+    assert [message.run_id for message in await transport.take("maintenance", 10)] == [run_id]
+    [aside] = await redis_client.lrange(keys.PARKED, 0, -1)
+    assert await redis_client.hgetall(aside) == {b"somebody": b"else's"}
+
+
+@pytest.mark.rule(14)
+@pytest.mark.parametrize("marker", ["many", "-5", "9223372036854775807"])
+async def test_a_marker_that_cannot_count_is_set_aside(
+    sweeper: Sweeper, redis_client: Redis, marker: str
+) -> None:
+    await redis_client.set(keys.MARKER, marker)
+    await sweeper.sweep()
+    assert int(await redis_client.get(keys.MARKER)) < 10
+    [aside] = await redis_client.lrange(keys.PARKED, 0, -1)
+    assert await redis_client.get(aside) == marker.encode()
+
+
+async def test_a_message_that_was_taken_in_the_future_comes_back(
+    sweeper: Sweeper, transport: RedisTransport, redis_client: Redis
+) -> None:
+    """Given a server whose clock was set back after a worker had taken a message and died."""
+    await transport.push("maintenance", [Message(UUID(int=1), 1)])
+    await transport.take("maintenance", 1)
+    await redis_client.zincrby(keys.taken("maintenance"), 3600, f"{UUID(int=1)}:1")
+    await sweeper.sweep()
+    assert await transport.depth("maintenance") == 1
