@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from local_stack.auditor import Rest, recorder
 from local_stack.ports import free_port
 from local_stack.postgres import EmbeddedPostgres
 from local_stack.valkey import EmbeddedValkey
@@ -69,6 +70,7 @@ class Cluster:
         self.database_url, self.redis_url = database_url, redis_url
         self.postgres, self.valkey = postgres, valkey
         self.members: dict[str, Member] = {}
+        self._rest: Rest | None = None
         self._env = {**SHORT, **(env or {})}
         self._numbers: dict[str, itertools.count[int]] = {}
         self._links: dict[tuple[str, Server], Link] = {}
@@ -82,7 +84,9 @@ class Cluster:
         self.brevo = self._ends.enter_context(
             brevo_sandbox(**{"webhook_token": BREVO_TOKEN, **(brevo or {})})
         )
-        self.work = self._ends.enter_context(Work(database_url, redis_url, self.stripe))
+        self.work = self._ends.enter_context(Work(database_url, redis_url))
+        with self.work.engine.begin() as connection:
+            recorder.install(connection)
 
     # ------------------------------------------------------------------------------------------------------ processes
 
@@ -189,12 +193,15 @@ class Cluster:
 
     def wait_quiet(self, within_s: float = 60.0) -> None:
         """Returns when all that was accepted before is terminal, or parked for a person. AssertionError names the rest."""
-        wait_quiet(self.work, within_s)
+        now = self.work.now()
+        wait_quiet(self.work, now, within_s)
+        self._rest = Rest(at=now, within_s=within_s)
 
     def audit(self) -> None:
-        """AssertionError names each violation of U L M C T P that ledger and providers' books show."""
-        findings = audit(self)
-        assert not findings, "\n".join(findings)
+        """AssertionError names each violation of U L M C T P S that the ledger's history and the providers' books show;
+        after `wait_quiet` also what is still open."""
+        findings = audit(self.work, self.stripe, self.brevo, self._rest)
+        assert not findings, "\n".join(map(str, findings))
 
     def __enter__(self) -> Self:
         return self

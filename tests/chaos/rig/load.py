@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy import text
 
+from local_stack.auditor import Accepted
 from shared import jobs
 from shared.db.engine import Database
 from shared.enqueue import Enqueuer
@@ -21,18 +22,26 @@ BOUND_S = 3.0
 JOIN_S = 30.0
 #: How long what was refused is repeated after the end of the flow.
 LAST_TRIES_S = 20.0
+_INSERT_REFUND = text(
+    "INSERT INTO refunds (id, payment_intent_id, amount, currency) VALUES (:id, :intent, :amount, 'usd')"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_INSERT_CUSTOMER = text(
+    "INSERT INTO customers (id, email) VALUES (:id, 'load@example.com') ON CONFLICT (id) DO NOTHING"
+)
 
 
 class Load:
     """A context manager: the flow ends with it, when all that it began has been accepted.
 
     Each step inserts a refund and enqueues three runs: a plain one, one with a key, and one in a transaction with a
-    business row. A step that fails is repeated with the same key and ids, as a caller does that got no answer; a plain
+    business row; some roll a fourth back. A step that fails is repeated with the same key and ids, as a caller does that got no answer; a plain
     run that was not acknowledged is given up, for nobody can know of it.
     """
 
     def __init__(self, database_url: str, redis_url: str, every_s: float) -> None:
-        self.accepted: set[UUID] = set()
+        self.accepted: list[Accepted] = []
+        self.rolled_back: set[UUID] = set()
         self.refund_ids: set[UUID] = set()
         #: Steps that have been accepted, and tries that failed.
         self.steps = self.failures = 0
@@ -90,24 +99,23 @@ class Load:
         customer_id: UUID,
         key: str,
     ) -> None:
-        intent = f"pi_usd_a{1000 + number % 100}_l{refund_id.hex}"
+        amount = 1000 + number % 100
         async with database.session() as session:
-            await session.execute(
-                text(
-                    "INSERT INTO refunds (id, payment_intent_id, amount, currency) VALUES (:id, :intent, :amount, 'usd')"
-                    " ON CONFLICT (id) DO NOTHING"
-                ),
-                {"id": refund_id, "intent": intent, "amount": 1000 + number % 100},
-            )
+            refund = {"id": refund_id, "intent": f"pi_usd_a{amount}_l{refund_id.hex}", "amount": amount}
+            await session.execute(_INSERT_REFUND, refund)
         self.refund_ids.add(refund_id)
-        self.accepted.add((await enqueuer.enqueue(jobs.PING, jobs.PingArgs())).run_id)
-        self.accepted.add((await enqueuer.enqueue(jobs.PING, jobs.PingArgs(), key=key)).run_id)
+        await self._enqueue(enqueuer, None)
+        await self._enqueue(enqueuer, key)
         async with database.session() as session:
-            await session.execute(
-                text(
-                    "INSERT INTO customers (id, email) VALUES (:id, 'load@example.com') ON CONFLICT DO NOTHING"
-                ),
-                {"id": customer_id},
-            )
+            await session.execute(_INSERT_CUSTOMER, {"id": customer_id})
             run = await enqueuer.enqueue(jobs.PING, jobs.PingArgs(), key=f"{key}-with-row", session=session)
-        self.accepted.add(run.run_id)
+        self.accepted.append(Accepted(jobs.PING.name, run.run_id, f"{key}-with-row"))
+        if number % 5 == 0:
+            async with database.session() as session:
+                run = await enqueuer.enqueue(jobs.PING, jobs.PingArgs(), session=session)
+                await session.rollback()
+            self.rolled_back.add(run.run_id)
+
+    async def _enqueue(self, enqueuer: Enqueuer, key: str | None) -> None:
+        run = await enqueuer.enqueue(jobs.PING, jobs.PingArgs(), key=key)
+        self.accepted.append(Accepted(jobs.PING.name, run.run_id, key))

@@ -1,5 +1,6 @@
 """When a cluster has done all that it was given."""
 
+from datetime import datetime
 from typing import Any
 
 from tests.chaos.rig.work import Work
@@ -27,13 +28,12 @@ LIMIT 5
 """
 
 
-def wait_quiet(work: Work, within_s: float) -> None:
-    """Returns when all that was there before is terminal, parked, or behind a pause. AssertionError names some of the rest.
+def wait_quiet(work: Work, cutoff: datetime, within_s: float) -> None:
+    """Returns when all that was there at `cutoff` is terminal, parked, or behind a pause. AssertionError names some of the rest.
 
     A refund that Stripe has and has not settled (`submitted`), and a reminder that waits for Brevo's events
     (`unconfirmed`), are waits with a date: they count as done.
     """
-    cutoff = work.now()
     left: list[str] = []
 
     def quiet() -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from local_stack.auditor import Accepted
 from scheduler_svc.notices import schedules_changed
 from scheduler_svc.schedules import Schedules
 from shared import jobs
@@ -20,7 +21,6 @@ from shared.enqueue import Enqueuer
 from shared.queue.connection import connect
 from shared.queue.transport import RedisTransport
 from tests.chaos.rig.load import Load
-from tests.stripe_sandbox import StripeSandbox
 from tests.wait import wait_until
 
 T = TypeVar("T")
@@ -30,13 +30,13 @@ BOUND_S = 10.0
 class Work:
     """A context manager, on the servers themselves: no link of a process is in the way."""
 
-    def __init__(self, database_url: str, redis_url: str, stripe: StripeSandbox) -> None:
+    def __init__(self, database_url: str, redis_url: str) -> None:
         self.database_url, self.redis_url = database_url, redis_url
-        self.stripe = stripe
         self.engine = sync_engine(database_url, application="outsider", bound_s=BOUND_S)
         self.schedules = Schedules(self.engine, schedules_changed(redis_url))
-        #: Runs that an enqueuer was told of: they may never be missing.
-        self.accepted: set[UUID] = set()
+        #: Enqueues that were answered: their runs may never be missing. Those rolled back may never be there.
+        self.accepted: list[Accepted] = []
+        self.rolled_back: set[UUID] = set()
         #: Refunds and invoices that an outside program committed.
         self.refund_ids: set[UUID] = set()
         self.owed: set[UUID] = set()
@@ -64,7 +64,9 @@ class Work:
             return [each.run_id for each in await enqueuer.enqueue_many(job, args, keys=keys)]
 
         run_ids = self.with_enqueuer(enqueue)
-        self.accepted.update(run_ids)
+        for run_id, each, key in zip(run_ids, args, keys or [None] * len(args), strict=True):
+            key = job.key(each) if key is None and job.key else key
+            self.accepted.append(Accepted(job.name, run_id, key))
         return run_ids
 
     def with_enqueuer(self, use: Callable[[Enqueuer], Awaitable[T]]) -> T:
@@ -123,11 +125,12 @@ class Work:
 
     @contextmanager
     def flowing(self, *, every_s: float = 0.05) -> Iterator[Load]:
-        """Runs (plain, with a key, in a transaction) and refunds come in all the while, from a thread; none is given up
+        """Runs (plain, with a key, in a transaction, rolled back) and refunds come in all the while, from a thread; none is given up
         before it has been accepted."""
         with Load(self.database_url, self.redis_url, every_s) as load:
             yield load
-        self.accepted |= load.accepted
+        self.accepted += load.accepted
+        self.rolled_back |= load.rolled_back
         self.refund_ids |= load.refund_ids
 
     # ----------------------------------------------------------------------------------------------------------- look
