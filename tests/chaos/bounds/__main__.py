@@ -27,7 +27,9 @@ def main() -> int:
         counts[done.measure] += 1
         said = done.error or ", ".join(f"{name} {value:.2f} s" for name, value in done.seconds.items())
         at = time.monotonic() - began
-        _say(f"{at:6.0f} s  {done.measure} try {counts[done.measure]}/{options.tries}: {said}")
+        _say(
+            f"{at:6.0f} s  {done.measure} {counts[done.measure]}/{options.tries} (try {done.number}): {said}"
+        )
 
     with scratch_directory() as directory:
         tries = run_tries(

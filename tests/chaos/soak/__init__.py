@@ -1,0 +1,1 @@
+"""Half an hour of steady, mixed work: memory, descriptors, threads and connections have to stay flat."""

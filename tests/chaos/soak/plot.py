@@ -1,0 +1,75 @@
+"""The samples as small multiples, one panel a quantity. Readable on light and on dark pages: no background, middle tones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from tests.chaos.soak.sampling import Sample
+
+INK = "#7d8590"
+#: By kind of process; the second one of a kind is dashed.
+COLOURS = {"worker": "#d9730d", "scheduler": "#2f81f7", "api": "#3fa34d"}
+PANELS = (
+    ("rss_mib", "resident memory, MiB"),
+    ("descriptors", "open descriptors"),
+    ("threads", "threads"),
+    ("postgres_connections", "connections to PostgreSQL"),
+)
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "soak",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+}
+
+
+def plot(
+    samples: Mapping[str, Sequence[Sample]], warm_up_s: float, worker_limit_mib: float, file: Path
+) -> None:
+    """`samples` by process."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 5.5), layout="constrained")
+        for axes, (quantity, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+            for name, its in samples.items():
+                axes.plot(
+                    [each.at_s / 60 for each in its],
+                    [getattr(each, quantity) for each in its],
+                    color=COLOURS[name.partition("-")[0]],
+                    linestyle="--" if name.endswith("-2") else "-",
+                    linewidth=1.2,
+                    label=name,
+                )
+            axes.axvspan(0, warm_up_s / 60, color=INK, alpha=0.12, linewidth=0)
+            if quantity == "rss_mib":
+                axes.axhline(worker_limit_mib, color=COLOURS["worker"], linewidth=0.8, linestyle=":")
+                axes.annotate(
+                    "a worker's limit",
+                    (0.99, worker_limit_mib),
+                    xycoords=("axes fraction", "data"),
+                    ha="right",
+                    va="bottom",
+                    color=COLOURS["worker"],
+                    fontsize=8,
+                )
+            axes.set_title(title, loc="left")
+            axes.set_ylim(bottom=0)
+            axes.margins(x=0)
+            axes.grid(axis="y")
+            axes.set_xlabel("minutes (shaded: warm-up)")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
