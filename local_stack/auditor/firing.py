@@ -118,9 +118,7 @@ def _recorded(history: History) -> dict[tuple[str, int], Definition]:
     for step in history.recorded.schedule_steps:
         steps[step.schedule_id, step.generation].append(step)
     # A definition that is replaced in another store moves there: deleted and inserted by one transaction.
-    replaced = {
-        (step.schedule_id, step.tx) for step in history.recorded.schedule_steps if step.op == "INSERT"
-    }
+    made = {(s.schedule_id, s.tx): s.n for s in history.recorded.schedule_steps if s.op == "INSERT"}
     removed = {(row.subject_id, row.at) for row in history.audit if row.action == "removed"}
     found = {}
     for key, each in steps.items():
@@ -129,7 +127,7 @@ def _recorded(history: History) -> dict[tuple[str, int], Definition]:
         ended = (
             last.op == "DELETE"
             and (last.trigger or {}).get("type") == "date"
-            and (key[0], last.tx) not in replaced
+            and made.get((key[0], last.tx), 0) < last.n
             and (key[0], last.at) not in removed
         )
         if isinstance(last.trigger, dict) and dues:

@@ -70,19 +70,15 @@ def _in_time(history: History, rest: Rest) -> Iterator[Finding]:
         heads.setdefault(run.schedule_id, run)
     for run in history.runs:
         late = (run.finished_at or history.now) - max(run.run_at, rest.at)
-        waits = run.paused or (_in_series(run) and heads[run.schedule_id] is not run)
-        if run.state in LIVE and late > within and not waits:
-            yield Finding(
-                "T",
-                f"run {run.id}",
-                f"{run.job} is {run.state} {late.total_seconds():.0f} s after it could have ended",
-            )
-        elif run.state not in LIVE and run.enqueued_at <= rest.at < run.finished_at and late > within:
-            yield Finding(
-                "T",
-                f"run {run.id}",
-                f"{run.job} ended {late.total_seconds():.0f} s after everything was well again",
-            )
+        if late <= within:
+            continue
+        behind = _in_series(run) and heads[run.schedule_id] is not run
+        if run.state in LIVE and not run.paused and not behind:
+            says = f"is {run.state} {late.total_seconds():.0f} s after it could have ended"
+            yield Finding("T", f"run {run.id}", f"{run.job} {says}")
+        elif run.finished_at is not None and run.enqueued_at <= rest.at and run.overlap != "queue":
+            says = f"ended {late.total_seconds():.0f} s after everything was well again"
+            yield Finding("T", f"run {run.id}", f"{run.job} {says}")
 
 
 def _in_series(run: Any) -> bool:
