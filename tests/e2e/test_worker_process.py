@@ -124,8 +124,9 @@ async def test_a_worker_that_wakes_after_its_lease_changes_nothing(processes: St
     frozen = await ready(processes("worker_svc", **SHORT))
     run_id = await ping(rig, 4)
     await rig.in_state(run_id, "running")
-    other = await ready(processes("worker_svc", **SHORT))
+    # At once: the other's start may take longer than the run.
     frozen.send(signal.SIGSTOP)
+    other = await ready(processes("worker_svc", **SHORT))
 
     async def elsewhere() -> bool:
         return bool((await rig.run(run_id)).attempt == 2)
