@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import redis
+from redis.exceptions import RedisError
 
 from cli.services import STATEMENT_BOUND_S, read_settings
 from scheduler_svc.schedules import Schedules
 from shared.db.engine import sync_engine
 from shared.db.migrate import current_revision, refuse_older
 from shared.queue import keys
+from shared.queue.connection import connect_blocking
 
 NOTICE_TIMEOUT_S = 0.5
 
@@ -24,12 +25,9 @@ def open_schedules() -> Iterator[Schedules]:
 
     def notify() -> None:
         # It spares the leader's next look, within a second; without Redis that look comes all the same.
-        with suppress(redis.RedisError, OSError):
-            with redis.Redis.from_url(
-                settings.redis_url.get_secret_value(),
-                socket_timeout=NOTICE_TIMEOUT_S,
-                socket_connect_timeout=NOTICE_TIMEOUT_S,
-            ) as client:
+        with suppress(RedisError, OSError):
+            url = settings.redis_url.get_secret_value()
+            with connect_blocking(url, timeout_s=NOTICE_TIMEOUT_S) as client:
                 client.publish(keys.NOTICES, "schedules")
 
     try:

@@ -4,13 +4,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, cast
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from shared.core.trust import Grant, attempt_timeout_s
 from shared.queue import keys
+from shared.queue.connection import connect_blocking
 
 # KEYS: lock. ARGV: token, TTL in ms. 0: it is ours; else for how many ms it is somebody else's. One without expiry, which
 # only a person can have made, gets one: it would shut out everybody for ever.
@@ -43,13 +41,8 @@ class LeaderLock:
     def __init__(self, redis_url: str, ttl_s: float) -> None:
         self.ttl_s = ttl_s
         self._token = ""
-        timeout_s = attempt_timeout_s(ttl_s)
-        self._redis: Redis = Redis.from_url(
-            redis_url,
-            client_name="cuebx-leader",
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = connect_blocking(
+            redis_url, timeout_s=attempt_timeout_s(ttl_s), client_name="cuebx-leader"
         )
 
     def acquire(self) -> float:

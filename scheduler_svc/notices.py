@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from redis import Redis as SyncRedis
 from redis.asyncio import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from shared.lifecycle import Component
 from shared.queue import keys
+from shared.queue.connection import connect_blocking
 
 PUBLISH_TIMEOUT_S = 0.3
 SCHEDULES = "schedules"
@@ -22,7 +20,7 @@ def publisher(redis_url: str) -> Callable[[str], None]:
     """A function that publishes a notice; one that cannot be sent in time is dropped."""
 
     def publish(notice: str) -> None:
-        with suppress(RedisError), _client(redis_url) as client:
+        with suppress(RedisError), connect_blocking(redis_url, timeout_s=PUBLISH_TIMEOUT_S) as client:
             client.publish(keys.NOTICES, notice)
 
     return publish
@@ -32,16 +30,6 @@ def schedules_changed(redis_url: str) -> Callable[[], None]:
     """What `Schedules` calls after an edit."""
     publish = publisher(redis_url)
     return lambda: publish(SCHEDULES)
-
-
-def _client(redis_url: str) -> SyncRedis:
-    client: SyncRedis = SyncRedis.from_url(
-        redis_url,
-        socket_timeout=PUBLISH_TIMEOUT_S,
-        socket_connect_timeout=PUBLISH_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
 
 
 class NoticeListener(Component):
