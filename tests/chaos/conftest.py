@@ -12,6 +12,7 @@ from local_stack.valkey import EmbeddedValkey
 from shared.db.migrate import upgrade
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.report import PROPERTY, ChaosReport, rows_of, wanted_rows
+from tests.databases import Databases
 
 MakeCluster = Callable[..., Cluster]
 
@@ -40,13 +41,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def make_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeCluster]:
-    """Call it for a cluster; with `private` servers the test may stop, fill and restart them.
-
-    `private` holds `postgres`, `valkey` or both; `postgres` and `valkey` are keywords of the fixtures `private_postgres`
-    and `private_valkey`. `stripe` and `brevo` are settings of the sandboxes.
+def make_cluster(
+    databases: Databases,
+    redis_url: str,
+    private_postgres: Callable[..., EmbeddedPostgres],
+    private_valkey: Callable[..., EmbeddedValkey],
+    tmp_path: Path,
+) -> Iterator[MakeCluster]:
+    """Call it for a cluster. `private` names the servers that the test may stop, fill and restart: `postgres`, `valkey`;
+    `postgres` and `valkey` are keywords of the fixtures `private_postgres` and `private_valkey`, which imply it.
+    `stripe` and `brevo` are settings of the sandboxes, `env` of our processes.
     """
-    with ExitStack() as clusters:
+    with ExitStack() as ends:
 
         def make(
             *private: str,
@@ -54,22 +60,19 @@ def make_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
             valkey: dict[str, Any] | None = None,
             **settings: Any,
         ) -> Cluster:
-            own_postgres: EmbeddedPostgres | None = None
-            own_valkey: EmbeddedValkey | None = None
+            own_postgres = own_valkey = None
             if "postgres" in private or postgres is not None:
-                own_postgres = request.getfixturevalue("private_postgres")(**(postgres or {}))
+                own_postgres = private_postgres(**(postgres or {}))
                 upgrade(own_postgres.url)
+                database_url = own_postgres.url
+            else:
+                database_url = databases.create_migrated()
+                ends.callback(databases.drop, database_url)
             if "valkey" in private or valkey is not None:
-                own_valkey = request.getfixturevalue("private_valkey")(**(valkey or {}))
-            return clusters.enter_context(
-                Cluster(
-                    tmp_path,
-                    own_postgres.url if own_postgres else request.getfixturevalue("database_url"),
-                    own_valkey.url if own_valkey else request.getfixturevalue("redis_url"),
-                    postgres=own_postgres,
-                    valkey=own_valkey,
-                    **settings,
-                )
+                own_valkey = private_valkey(**(valkey or {}))
+            url = own_valkey.url if own_valkey else redis_url
+            return ends.enter_context(
+                Cluster(tmp_path, database_url, url, postgres=own_postgres, valkey=own_valkey, **settings)
             )
 
         yield make

@@ -124,7 +124,7 @@ class Work:
         return invoice_ids
 
     @contextmanager
-    def flowing(self, *, every_s: float = 0.05) -> Iterator[Load]:
+    def flowing(self, *, every_s: float = 0.2) -> Iterator[Load]:
         """Runs (plain, with a key, in a transaction, rolled back) and refunds come in all the while, from a thread; none is given up
         before it has been accepted."""
         with Load(self.database_url, self.redis_url, every_s) as load:
