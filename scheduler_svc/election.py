@@ -19,7 +19,8 @@ from shared.lifecycle import Component
 log = structlog.get_logger(__name__)
 
 RETRY_FIRST_S = 0.2
-RETRY_CAP_S = 5.0
+#: Work flows again within 5 s of an outage: more than one wait has to fit into that.
+RETRY_CAP_S = 2.0
 #: A standby's look at PostgreSQL, for its readiness.
 PING_EVERY_S = 2.0
 #: The lock's own expiry is waited for to the millisecond, and a bit.
@@ -41,6 +42,7 @@ class Candidate(Component):
         self._holder = holder
         self._retry_s = RETRY_FIRST_S
         self._pinged_at = float("-inf")
+        self._deaf_until = float("-inf")
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
@@ -51,7 +53,8 @@ class Candidate(Component):
         return "leader" if self.term is not None else "standby"
 
     def leader_left(self) -> None:
-        self._wake.set()
+        if time.monotonic() >= self._deaf_until:
+            self._wake.set()
 
     def schedules_changed(self) -> None:
         if self.term is not None:
@@ -113,11 +116,11 @@ class Candidate(Component):
             # PostgreSQL is away from here, say: somebody else may be better placed.
             log.warning("term_failed", error=describe(error))
             await leadership.end()
-            return self._backoff()
+            return self._rest()
         finally:
             self._idle.set()
         self._retry_s = RETRY_FIRST_S
-        return self._backoff() if why == "postgres_silent" else 0.0
+        return self._rest() if why == "postgres_silent" else 0.0
 
     async def _ping_postgres(self) -> None:
         if time.monotonic() - self._pinged_at < PING_EVERY_S:
@@ -126,7 +129,7 @@ class Candidate(Component):
         with suppress(Exception):
             async with self._r.outages.watch_postgres():
                 await self._r.database.ping()
-        self._retry_s = RETRY_FIRST_S
+            self._retry_s = RETRY_FIRST_S
 
     def _set_term(self, term: Term | None) -> None:
         self.term = term
@@ -140,6 +143,15 @@ class Candidate(Component):
                 await asyncio.wait_for(self._wake.wait(), seconds)
         if not self._stopping.is_set():
             self._wake.clear()
+
+    def _rest(self) -> float:
+        """Backs off after a term that failed. The notice of its own release wakes nobody, nor that of another who fails in
+        the same way: they would wake each other without end."""
+        delay = self._backoff()
+        self._deaf_until = time.monotonic() + delay
+        if not self._stopping.is_set():
+            self._wake.clear()
+        return delay
 
     def _backoff(self) -> float:
         delay, self._retry_s = self._retry_s, min(RETRY_CAP_S, self._retry_s * 2)
