@@ -22,7 +22,8 @@ from shared.core.jobspec import Queue
 log = structlog.get_logger(__name__)
 
 RETRY_FIRST_S = 0.1
-RETRY_CAP_S = 5.0
+#: Work flows again within 5 s of an outage: more than one wait has to fit into that.
+RETRY_CAP_S = 2.0
 #: A pass that hangs longer than this at the end of a term is left behind: it may not commit any more.
 CLOSE_TIMEOUT_S = 2.0
 

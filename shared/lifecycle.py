@@ -11,7 +11,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 RESTART_FIRST_S = 0.2
-RESTART_CAP_S = 5.0
+#: Work flows again within 5 s of an outage: more than one wait has to fit into that.
+RESTART_CAP_S = 2.0
 #: How long a cancelled component may take to unwind; the others still have to be stopped.
 END_TIMEOUT_S = 5.0
 CANCEL_AGAIN_S = 0.5
