@@ -10,12 +10,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
 from shared.core.stages import parse_stages
-from shared.db.urls import parse_database_url
+from shared.db.urls import for_asyncpg
 from shared.failpoints import Failpoint, parse_failpoints
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    parse_database_url(value.get_secret_value())
+    for_asyncpg(value.get_secret_value())  # it reads the certificates, too
     return value
 
 

@@ -55,7 +55,10 @@ def for_psycopg2(raw: str) -> DriverUrl:
 
 
 def for_asyncpg(raw: str) -> DriverUrl:
-    """For everything asynchronous. libpq's parameters become asyncpg's arguments; certificates go into the DSN's query."""
+    """For everything asynchronous. libpq's parameters become asyncpg's arguments, certificate files a TLS context.
+
+    Raises ValueError, files that cannot be read included.
+    """
     url = parse_database_url(raw)
     query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
     args: dict[str, Any] = {}
@@ -93,12 +96,19 @@ def _ssl_argument(mode: str, files: Mapping[str, str]) -> Any:
     if not files:
         return mode
     root = files.get("sslrootcert")
-    context = ssl.create_default_context(cafile=root)
-    context.check_hostname = mode == "verify-full"
-    if not mode.startswith("verify"):
-        context.verify_mode = ssl.CERT_NONE
-    if "sslcert" in files:
-        context.load_cert_chain(files["sslcert"], files.get("sslkey"))
+    try:
+        context = ssl.create_default_context(cafile=None if root == "system" else root)
+        context.check_hostname = mode == "verify-full"
+        # As libpq has it: a CA that is named is checked against in every mode.
+        if root is None and not mode.startswith("verify"):
+            context.verify_mode = ssl.CERT_NONE
+        if "sslcert" in files:
+            context.load_cert_chain(files["sslcert"], files.get("sslkey"))
+    except OSError as error:  # SSLError is one
+        named = ", ".join(f"{name}={path}" for name, path in files.items())
+        raise ValueError(
+            f"names a certificate file that cannot be used: {named} ({error.strerror})"
+        ) from None
     return context
 
 

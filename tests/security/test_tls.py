@@ -140,7 +140,11 @@ async def test_postgresql_is_reached_where_its_certificate_is_trusted_and_names_
 ) -> None:
     await driver(secured.postgres_url())
     assert secured.postgres.sessions == 1
-    for url in (secured.postgres_url(another), secured.postgres_url(host="127.0.0.1")):
+    for url in (
+        secured.postgres_url(another),
+        secured.postgres_url(another, mode="require"),  # a CA that is named is meant
+        secured.postgres_url(host="127.0.0.1"),
+    ):
         with pytest.raises(Exception, match=CERTIFICATE) as refused:
             await driver(url)
         assert CANARY not in str(refused.value)

@@ -1,6 +1,7 @@
 """One URL, three spellings, two drivers."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,18 +54,29 @@ def test_what_asyncpg_knows_itself_stays_in_the_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "verifies", "checks_host"),
-    [("require", False, False), ("verify-ca", True, False), ("verify-full", True, True)],
+    ("mode", "checks_host"),
+    [("require", False), ("verify-ca", False), ("verify-full", True)],
 )
-def test_certificates_become_a_context_as_strict_as_the_mode(
-    mode: str, verifies: bool, checks_host: bool
+def test_a_ca_that_is_named_is_checked_against_in_every_mode_and_the_host_in_one(
+    mode: str, checks_host: bool
 ) -> None:
     root = ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().openssl_cafile
 
-    context = for_asyncpg(f"postgresql://h/d?sslmode={mode}&sslrootcert={root}").connect_args["ssl"]
+    for named in (root, "system"):
+        context = for_asyncpg(f"postgresql://h/d?sslmode={mode}&sslrootcert={named}").connect_args["ssl"]
 
-    assert (context.verify_mode is ssl.CERT_REQUIRED) is verifies
-    assert context.check_hostname is checks_host
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname is checks_host
+
+
+@pytest.mark.parametrize("query", ["sslmode=verify-full&sslrootcert=", "sslmode=require&sslcert="])
+def test_a_certificate_file_that_cannot_be_used_is_one_complaint_that_names_it(
+    query: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").write_text("no certificate")
+    for file in (tmp_path / "missing.pem", tmp_path / "empty.pem"):
+        with pytest.raises(ValueError, match=f"certificate file that cannot be used.*{file.name}"):
+            for_asyncpg(f"postgresql://h/d?{query}{file}")
 
 
 @pytest.mark.parametrize(
