@@ -159,13 +159,27 @@ async def record_end(database: Database, term: int, why: str) -> None:
         log.info("term_end_not_recorded", term=term, error=describe(error))
 
 
+async def _take_back(database: Database, term: int) -> None:
+    """Best effort, for a number that came too late to lead with: the newest term is shown as the leader's."""
+    try:
+        async with asyncio.timeout(1.0):
+            await database.rows("DELETE FROM leader_terms WHERE term = :term RETURNING term", term=term)
+    except Exception as error:
+        log.info("term_not_taken_back", term=term, error=describe(error))
+
+
 async def lead(
     leadership: Leadership, resources: Resources, holder: str, began: Callable[[Term | None], None]
 ) -> str:
-    """A whole term, from its number to its end. `began` gets the term, and None when it is over."""
+    """A whole term, from its number to its end. `began` gets the term, and None when it is over. Raises NotLeading."""
+    leadership.check()
     async with resources.outages.watch_postgres():
         number = await begin_term(resources.database, holder)
-    leadership.check()
+    try:
+        leadership.check()
+    except NotLeading:
+        await _take_back(resources.database, number)
+        raise
     term = Term(number, leadership, resources)
     structlog.contextvars.bind_contextvars(term=number)
     log.info("term_began", holder=holder)
