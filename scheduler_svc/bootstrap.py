@@ -21,6 +21,7 @@ from shared.lifecycle import Component, stop_on_signals, supervise
 from shared.process import process_name
 from shared.queue import keys
 from shared.queue.connection import connect
+from shared.queue.memory import MemoryWatch
 from shared.queue.transport import RedisTransport
 from shared.settings import SchedulerSettings
 
@@ -81,7 +82,11 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
         },
     )
     return Scheduler(
-        candidate, [listener, Presence(redis, candidate, holder), candidate], engine, database, redis
+        candidate,
+        [listener, Presence(redis, candidate, holder), MemoryWatch(redis, readiness), candidate],
+        engine,
+        database,
+        redis,
     )
 
 

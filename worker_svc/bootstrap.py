@@ -24,6 +24,7 @@ from shared.providers.stripe_gateway import StripeGateway
 from shared.queue import keys
 from shared.queue.connection import connect
 from shared.queue.limiter import RedisRateLimiter
+from shared.queue.memory import MemoryWatch
 from shared.queue.transport import RedisTransport
 from shared.settings import WorkerSettings
 from worker_svc.arq_worker import QueueLoop, QueueWorker, arq_pool
@@ -143,6 +144,7 @@ def compose(
         recorder,
         Heartbeat(heartbeat_database, attempts, readiness, lease_s=settings.run_lease_s),
         Presence(redis, name, settings.worker_queues, attempts),
+        MemoryWatch(redis, readiness),
         Prober(services.database, probes, wake_relay),
         Drain(attempts, grace_s=settings.worker_grace_s),
         *(_queue_loop(queue, settings, services, funnel, readiness) for queue in settings.worker_queues),

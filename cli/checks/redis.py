@@ -6,6 +6,7 @@ from redis.exceptions import RedisError
 
 from cli.checks.finding import Finding, ok, problem, warning
 from cli.services import Services
+from shared.queue.memory import evicts, is_full
 
 
 async def check_redis(services: Services) -> list[Finding]:
@@ -18,17 +19,24 @@ async def check_redis(services: Services) -> list[Finding]:
         return [problem("redis", explain(error), fix)]
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version", info.get("redis_version"))
-    return [ok("redis", f"{name} {version}"), _eviction(info), await _persistence(services, info)]
+    return [
+        ok("redis", f"{name} {version}"),
+        _eviction(info),
+        _memory(info),
+        await _persistence(services, info),
+    ]
 
 
 def _eviction(info: dict[str, Any]) -> Finding:
-    policy = info.get("maxmemory_policy", "unknown")
-    if policy != "noeviction":
-        fix = "CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
-        return problem(
-            "eviction", f"maxmemory-policy is {policy}: queues may vanish when memory is short", fix
-        )
-    return ok("eviction", "noeviction")
+    fix = "CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
+    why = evicts(info)
+    return problem("eviction", why, fix) if why else ok("eviction", info.get("maxmemory_policy", "not shown"))
+
+
+def _memory(info: dict[str, Any]) -> Finding:
+    fix = "raise maxmemory; what other programs keep there belongs elsewhere"
+    why = is_full(info)
+    return problem("memory", why, fix) if why else ok("memory", "has room")
 
 
 async def _persistence(services: Services, info: dict[str, Any]) -> Finding:

@@ -125,6 +125,14 @@ def test_doctor_names_a_redis_that_evicts(
     assert levels["persistence"] == "warning"
 
 
+def test_doctor_names_a_redis_that_is_full(
+    cuebx: CommandLine, private_valkey: Callable[..., EmbeddedValkey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = private_valkey(settings={"maxmemory": "100kb"})
+    monkeypatch.setenv("REDIS_URL", server.url)
+    assert "maxmemory is 102400" in problems(cuebx("doctor", "--json"))["memory"][0]
+
+
 def test_doctor_goes_on_where_a_server_is_away(cuebx: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:hunter2@127.0.0.1:1/x")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
