@@ -59,6 +59,26 @@ def count_missed(row: Any, jobs: Mapping[str, JobSpec[Any]], now: datetime) -> T
         raise Unreadable(f"paused_from: {error}") from None
 
 
+def missed_by(row: Any, jobs: Mapping[str, JobSpec[Any]]) -> Tally | Unreadable | None:
+    """As `count_missed`, until the row's own now; why, where it cannot be read: an edit may be what mends it."""
+    try:
+        return count_missed(row, jobs, row.now)
+    except Unreadable as error:
+        return error
+
+
+def is_counted(row: Any, missed: Tally | Unreadable | None) -> bool:
+    """Whether `missed` still is all that the pause of this row, locked now, has dropped: a fire that passed since the count
+    would be in no run."""
+    match missed:
+        case Tally(next=upcoming):
+            return upcoming is None or upcoming > row.now
+        case None:
+            return row.paused_from is None or row.paused_from > to_epoch(row.now)
+        case _:
+            return True
+
+
 def resume(connection: Connection, row: Any, missed: Tally | None, jobs: Mapping[str, JobSpec[Any]]) -> None:
     """Ends the pause of a locked row. What was missed becomes one skipped run; a schedule that has ended is removed."""
     connection.execute(_UNPAUSE, {"id": row.id})
@@ -70,9 +90,11 @@ def resume(connection: Connection, row: Any, missed: Tally | None, jobs: Mapping
         connection.execute(_GO_ON, {"id": row.id, "next": upcoming})
 
 
-def settle(connection: Connection, row: Any, missed: Tally | None, jobs: Mapping[str, JobSpec[Any]]) -> None:
+def settle(
+    connection: Connection, row: Any, missed: Tally | Unreadable | None, jobs: Mapping[str, JobSpec[Any]]
+) -> None:
     """Writes what was missed so far as one skipped run."""
-    if missed is None:
+    if not isinstance(missed, Tally):
         return
     job = jobs[decode_state(row.job_state).job]
     [run] = plan_paused(missed).runs

@@ -207,22 +207,21 @@ class Schedules:
                     [row] = definitions.lock_rows(connection, [schedule_id]) or [None]
                     if row is None or definitions.is_due(row) or _identity(row) != _identity(before):
                         raise _Again
-                    edit(connection, row, missed)
+                    if not pausing.is_counted(row, missed):
+                        raise _Again
+                    edit(connection, row, missed if isinstance(missed, Tally) else None)
                     return
             except _Again:
                 continue
         raise BadInput(f"schedule {schedule_id}: is being changed by somebody else; try again")
 
-    def _prepare(self, schedule_id: str, firing: Firing) -> tuple[Any, Tally | None]:
+    def _prepare(self, schedule_id: str, firing: Firing) -> tuple[Any, Tally | Unreadable | None]:
         firing.fire_all([schedule_id])
         with self._engine.begin() as connection:
             rows = definitions.lock_rows(connection, [schedule_id])
         if not rows:
             raise _unknown(schedule_id)
-        try:
-            return rows[0], pausing.count_missed(rows[0], self._jobs, rows[0].now)
-        except Unreadable:
-            return rows[0], None  # an edit may be what mends it
+        return rows[0], pausing.missed_by(rows[0], self._jobs)
 
     def _replace(
         self, connection: Connection, row: Any, missed: Tally | None, spec: ScheduleSpec, actor: str

@@ -6,17 +6,21 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from scheduler_svc import definitions
+from scheduler_svc import definitions, pausing
 from scheduler_svc.builtin import Definition
 from scheduler_svc.definitions import Origin
 from scheduler_svc.firing import Firing
 from scheduler_svc.rows import Unreadable, decode_job, decode_state, decode_trigger, from_epoch
+from shared.core.firing import Tally
 from shared.core.jobspec import JobSpec
 from shared.db import audit
 from shared.db.statements import statement
+from shared.jobs import JOBS
 
 log = structlog.get_logger(__name__)
 
+#: What pauses dropped, by schedule, generation and beginning.
+_Missed = Mapping[tuple[str, int, float | None], Tally | Unreadable | None]
 _MOST_ROUNDS = 20
 _SERVED = (
     text("DELETE FROM schedule_removals WHERE id = :id"),
@@ -35,22 +39,30 @@ def sync_definitions(
 ) -> list[str]:
     """Rule 17; the ids that were written. `firing` is for this alone.
 
-    Due fires are committed under the old definition first. A lower version never overwrites; at the same version the
+    Due fires are committed under the old definition first, and what a pause dropped is recorded. A lower version never overwrites; at the same version the
     leader's settings win; what an operator edited, paused or removed stays so, until it is reset.
     """
+    missed: _Missed = {}
     for _ in range(_MOST_ROUNDS):
-        changed, due = _write(engine, wanted, check_trust)
-        if not due:
+        changed, due, paused = _write(engine, wanted, missed, check_trust)
+        if not due and not paused:
             return changed
-        firing.fire_all(due)
-    raise TimeoutError(f"schedules keep coming due: {', '.join(due)}")
+        if due:
+            firing.fire_all(due)
+        # Outside the transaction: a pause may have dropped a year of minutes.
+        missed = {_pause_of(row): pausing.missed_by(row, JOBS) for row in paused}
+    raise TimeoutError(f"schedules keep coming due: {', '.join([*due, *(row.id for row in paused)])}")
+
+
+def _pause_of(row: Any) -> tuple[str, int, float | None]:
+    return row.id, row.generation, row.paused_from
 
 
 def _write(
-    engine: Engine, wanted: Sequence[Definition], check_trust: Callable[[], None]
-) -> tuple[list[str], list[str]]:
-    """The ids written, and those that are to be written but are due."""
-    changed, due = [], []
+    engine: Engine, wanted: Sequence[Definition], missed: _Missed, check_trust: Callable[[], None]
+) -> tuple[list[str], list[str], list[Any]]:
+    """The ids written; of those that are to be written the ids that are due, and rows whose pause is not counted yet."""
+    changed, due, paused = [], [], []
     by_id = {each.spec.id: each for each in wanted}
     with engine.begin() as connection:
         check_trust()
@@ -70,13 +82,17 @@ def _write(
             elif definitions.is_due(row):
                 due.append(schedule_id)
                 continue
+            elif not pausing.is_counted(row, missed.get(_pause_of(row))):
+                paused.append(row)
+                continue
             else:
+                pausing.settle(connection, row, missed.get(_pause_of(row)), JOBS)
                 definitions.replace(connection, row, each.spec, _origin(each))
             changed.append(schedule_id)
             log.info("schedule_defined", schedule_id=schedule_id, version=each.version, reset=reset)
-        _serve_resets(connection, resets - set(due), resets - set(by_id))
+        _serve_resets(connection, resets - {*due, *(row.id for row in paused)}, resets - set(by_id))
         check_trust()
-    return changed, due
+    return changed, due, paused
 
 
 def _origin(each: Definition) -> Origin:

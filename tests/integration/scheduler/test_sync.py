@@ -144,6 +144,20 @@ def test_an_operators_pause_outlives_a_changed_definition(
     assert books.schedule("a").next_run_time is not None
 
 
+def test_what_a_pause_dropped_under_the_old_definition_is_recorded_before_the_new_one(
+    leader: Leader, schedules: Schedules, books: Books
+) -> None:
+    leader.begins(_definition(60))
+    schedules.pause("a", actor="ann")
+    books.run("UPDATE schedules SET paused_from = paused_from - 200")  # the pause goes on for a while
+    leader.begins(_definition(3600, version=2))
+    [run] = books.runs("a")
+    assert (run.state, run.reason, run.coalesced) == ("skipped", "paused", 2)
+    assert books.schedule("a").paused_from > books.schedule("a").now
+    assert leader.begins(_definition(3600, version=2)) == []
+    assert books.fires("a") == 3
+
+
 def test_reset_drops_a_pause_as_well(leader: Leader, schedules: Schedules) -> None:
     leader.begins(_definition(60))
     schedules.pause("a", actor="ann")
