@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -80,7 +80,7 @@ class Process:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.wait_for('metrics_listening')['port']}"
 
-    def wait_ready(self, timeout: float = 20) -> "Process":
+    def wait_ready(self, timeout: float = 20) -> Self:
         wait_until(lambda: self.readiness()[0] == 200, timeout, f"{self.module} ready:\n{self.output}")
         return self
 

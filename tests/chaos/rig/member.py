@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.processes import Process
+from tests.wait import wait_until
 
 
 class Member(Process):
@@ -31,6 +32,11 @@ class Member(Process):
         """How the ledger and leader_terms end the name of this process."""
         return f":{self.pid}"
 
+    def wait_stopped(self, timeout: float = 20) -> None:
+        """Returns when a failpoint, or somebody's SIGSTOP, has stopped it."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_until(lambda: _state(stat) == "T", timeout, f"{self.name} stopped:\n{self.output[-2000:]}")
+
     def next_life(self, environment: Mapping[str, str]) -> "Member":
         """The same again, with these changes; this one is killed if it still runs."""
         if self.status is None:
@@ -49,3 +55,8 @@ class Member(Process):
             timeout=10,
             trust_env=False,
         )
+
+
+def _state(stat: Path) -> str:
+    """proc(5)'s letter for the state of a process."""
+    return stat.read_text().rpartition(")")[2].split()[0]

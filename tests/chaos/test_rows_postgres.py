@@ -1,0 +1,190 @@
+"""Rows 12 to 14: PostgreSQL is restarted under load, or goes away just before and just after a provider was called."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from local_stack.postgres import StopMode
+from shared import jobs
+from shared.core.jobspec import NoArgs
+from tests.chaos.conftest import MakeCluster
+from tests.chaos.rig.cluster import Cluster
+from tests.chaos.rig.link import Link
+from tests.chaos.rig.member import Member
+from tests.chaos.rig.recovery import recovers, works
+from tests.wait import wait_until
+
+#: The schedules of a row that begins its work itself stay away.
+BY_HAND = {"REFUNDS_EVERY_S": "3600", "REMINDERS_EVERY_S": "3600"}
+
+
+# --------------------------------------------------------------------------------------------------- 12: restarted under load
+
+
+@pytest.mark.row(12)
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_postgres_restarted_under_load_is_a_pause(make_cluster: MakeCluster, mode: StopMode) -> None:
+    cluster = make_cluster("postgres")
+    assert cluster.postgres is not None
+    members = [cluster.start(kind) for kind in ("scheduler", "scheduler", "worker", "worker", "api")]
+    for member in members:
+        member.wait_ready()
+    tick = cluster.work.ping_every(1, catch_up=True)
+    with cluster.work.flowing() as load:
+        works(cluster)
+        for _ in range(2):
+            cluster.work.ping(5, sleep_s=1.0)
+            cluster.work.invoices(2)
+            cluster.postgres.stop(mode)
+            wait_until(lambda: all(each.readiness()[0] == 503 for each in members), 20, "nobody ready")
+            assert cluster.members["api-1"].post("/v1/runs", {"job": "ping", "args": {}}).status_code == 503
+            assert [each.name for each in members if each.status is not None] == []
+            cluster.postgres.start()
+            recovers(cluster, tick)
+    assert load.failures > 0
+    for member in members:
+        member.wait_ready()
+    cluster.wait_quiet()
+    cluster.audit()
+
+
+# ------------------------------------------------------------------------------------------------- 13, 14: around the call
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A refund: how it begins, how often Stripe was asked to make it, and what came of it."""
+
+    job: str = jobs.PROCESS_REFUND.name
+    before: str = "claim.taken@2"
+    claimed: str = "claim.committed@2"
+    answered: str = "stripe.answered"
+
+    def begin(self, cluster: Cluster) -> None:
+        cluster.work.refunds(1)
+        # Claimed first; the refund's own run is the second one.
+        cluster.work.enqueue(jobs.PROCESS_PENDING_REFUNDS, [NoArgs()])
+
+    def calls(self, cluster: Cluster) -> int:
+        return cluster.stripe.creates()
+
+    def effects(self, cluster: Cluster) -> int:
+        return len(cluster.stripe.refunds())
+
+    def wait_done(self, cluster: Cluster) -> None:
+        [refund_id] = cluster.work.refund_ids
+        cluster.work.refund_in(refund_id, "succeeded", within_s=30)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A reminder, likewise."""
+
+    job: str = jobs.SEND_PAYMENT_REMINDER_EMAILS.name
+    before: str = "claim.taken"
+    claimed: str = "claim.committed"
+    answered: str = "brevo.answered"
+
+    def begin(self, cluster: Cluster) -> None:
+        cluster.work.invoices(1)
+        cluster.work.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS, [jobs.RemindersArgs()])
+
+    def calls(self, cluster: Cluster) -> int:
+        return sum(cluster.brevo.sends().values())
+
+    def effects(self, cluster: Cluster) -> int:
+        return len(cluster.brevo.addresses())
+
+    def wait_done(self, cluster: Cluster) -> None:
+        # A call under a key that was used is confirmed by the batch's events, some seconds later.
+        sql = "SELECT FROM payment_reminders WHERE stage = '0d' AND status = 'sent'"
+        wait_until(lambda: cluster.work.rows(sql), 40, "a reminder that was sent")
+
+
+Business = Payment | Mail
+EACH = pytest.mark.parametrize("business", [Payment(), Mail()], ids=["refund", "reminder"])
+
+
+def cut(link: Link) -> None:
+    link.cut()
+
+
+def silence(link: Link) -> None:
+    link.blackhole()
+
+
+def stopped_at(cluster: Cluster, failpoint: str, business: Business) -> Member:
+    """A worker that is stopped at this point of its work; it alone has the queue."""
+    cluster.start("scheduler", env=BY_HAND).wait_ready()
+    point, _, when = failpoint.partition("@")
+    worker = cluster.start("worker", failpoints=f"{point}=stop{'@' + when if when else ''}").wait_ready()
+    business.begin(cluster)
+    worker.wait_stopped()
+    return worker
+
+
+@pytest.mark.row(13)
+@EACH
+@pytest.mark.parametrize("point", ["before", "claimed"])
+def test_without_postgres_nothing_is_claimed_and_no_provider_is_called(
+    cluster: Cluster, business: Business, point: str
+) -> None:
+    worker = stopped_at(cluster, getattr(business, point), business)
+    link = cluster.link(worker.name, "postgres")
+    link.cut()
+    worker.send(signal.SIGCONT)
+    wait_until(lambda: worker.readiness()[0] == 503, 10, "not ready")
+    [run] = cluster.work.rows("SELECT state FROM job_runs WHERE job = :job", job=business.job)
+    assert run.state == ("queued" if point == "before" else "running")
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        assert business.calls(cluster) == 0
+        time.sleep(0.05)
+    link.heal()
+    business.wait_done(cluster)
+    assert business.calls(cluster) == business.effects(cluster) == 1
+    cluster.wait_quiet()
+    cluster.audit()
+
+
+@pytest.mark.row(14)
+@EACH
+@pytest.mark.parametrize("fault", [cut, silence])
+def test_a_worker_that_loses_postgres_after_the_call_does_it_once(
+    cluster: Cluster, business: Business, fault: Callable[[Link], None]
+) -> None:
+    worker = stopped_at(cluster, business.answered, business)
+    assert business.effects(cluster) == 1
+    link = cluster.link(worker.name, "postgres")
+    fault(link)
+    worker.send(signal.SIGCONT)
+    wait_until(lambda: worker.readiness()[0] == 503, 15, "not ready")
+    link.heal()
+    business.wait_done(cluster)
+    cluster.wait_quiet()
+    assert business.effects(cluster) == 1
+    cluster.audit()
+
+
+@pytest.mark.row(14)
+@EACH
+def test_another_worker_that_takes_over_after_the_call_does_it_under_the_same_key(
+    cluster: Cluster, business: Business
+) -> None:
+    worker = stopped_at(cluster, business.answered, business)
+    cluster.link(worker.name, "postgres").cut()
+    worker.send(signal.SIGCONT)
+    cluster.start("worker")
+    business.wait_done(cluster)
+    assert business.effects(cluster) == 1
+    [run] = cluster.work.rows("SELECT attempt, losses FROM job_runs WHERE job = :job", job=business.job)
+    assert (run.attempt >= 2, run.losses) == (True, 1)
+    # The first one hears of it late: it may not write.
+    cluster.link(worker.name, "postgres").heal()
+    worker.wait_ready()
+    cluster.wait_quiet()
+    assert business.effects(cluster) == 1
+    cluster.audit()
