@@ -45,9 +45,8 @@ class MemoryWatch(Component):
         while True:
             with suppress(RedisError, OSError):
                 info = await self._redis.info("memory")
-                why = is_full(info) or evicts(info)
-                if why is not None:
-                    self._readiness.failed(CHECK, why)
+                if wrong := [why for why in (evicts(info), is_full(info)) if why is not None]:
+                    self._readiness.failed(CHECK, "; ".join(wrong))
                 elif CHECK in self._readiness.problems():
                     self._readiness.ok(CHECK)
             await asyncio.sleep(EVERY_S)

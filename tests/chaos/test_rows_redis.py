@@ -15,7 +15,7 @@ from tests.chaos.conftest import MakeCluster
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.link import Link
 from tests.chaos.rig.member import Member
-from tests.chaos.rig.recovery import recovers, works
+from tests.chaos.rig.recovery import every_second, recovers, works
 from tests.wait import wait_until
 
 OUTAGE_S = 30.0
@@ -57,7 +57,7 @@ def test_queues_that_redis_forgot_under_load_are_filled_again(
     assert cluster.valkey is not None
     for kind in ("scheduler", "scheduler", "worker"):
         cluster.start(kind).wait_ready()
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     with cluster.work.flowing():
         works(cluster)
         cluster.members["worker-1"].kill()
@@ -82,7 +82,7 @@ def test_messages_that_come_back_with_an_old_snapshot_are_refused(make_cluster: 
     cluster = make_cluster(valkey={"appendonly": False})
     assert cluster.valkey is not None
     cluster.start("scheduler").wait_ready()
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     cluster.work.ping(30)
     cluster.work.refunds(15)
     cluster.work.invoices(5)
@@ -135,7 +135,7 @@ def test_redis_away_for_half_a_minute_stops_nobody_and_loses_nothing(
     members = [cluster.start(kind) for kind in ("scheduler", "scheduler", "worker", "api")]
     for member in members:
         member.wait_ready()
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     works(cluster)
     began = time.monotonic()
     for link in cluster.links("valkey"):
@@ -185,7 +185,7 @@ def test_a_full_redis_is_named_and_the_runs_wait_as_pending(make_cluster: MakeCl
     members = [cluster.start(kind) for kind in ("scheduler", "scheduler", "worker", "api")]
     for member in members:
         member.wait_ready()
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     works(cluster)
     with client_of(cluster) as client:
         client.config_set("maxmemory", "1mb")  # less than an empty server takes
@@ -212,7 +212,7 @@ def test_a_redis_that_evicts_is_named_and_what_it_evicts_runs_all_the_same(
     scheduler, standby = cluster.start("scheduler"), cluster.start("scheduler")
     for member in (scheduler, standby):
         member.wait_ready()
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     cluster.work.ping(20)
     wait_until(lambda: count(cluster, "queued") >= 20, 15, "messages in Redis")
     with client_of(cluster) as client:

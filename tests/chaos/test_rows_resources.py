@@ -12,7 +12,7 @@ from tests.chaos.conftest import MakeCluster
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.full_disk import SMALLEST_BYTES, full_disk
 from tests.chaos.rig.member import Member
-from tests.chaos.rig.recovery import recovers, works
+from tests.chaos.rig.recovery import every_second, recovers, works
 from tests.wait import wait_until
 
 
@@ -62,7 +62,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_everything_goes_on_when_the
     add_history(cluster, 16_000, "history " * 150)
     size = ledger_bytes(cluster)
     assert size > SMALLEST_BYTES
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     with cluster.work.flowing() as load:
         works(cluster)
         with full_disk(cluster.postgres, size):
@@ -116,7 +116,7 @@ def test_when_somebody_else_has_every_connection_nobody_ends_and_work_waits(
     cluster = make_cluster(postgres={"max_connections": "40"})
     assert cluster.postgres is not None
     members = everybody(cluster)
-    tick = cluster.work.ping_every(1, catch_up=True)
+    tick = every_second(cluster)
     with cluster.work.flowing() as load:
         works(cluster)
         failures = load.failures

@@ -10,6 +10,13 @@ from tests.wait import wait_until
 RECOVERY_S = 10.0
 
 
+def every_second(cluster: Cluster) -> str:
+    """Two schedules: one whose missed fires coalesce, and one that makes up for each of them, one after the other. The id of
+    the first: it shows how soon somebody fires again."""
+    cluster.work.ping_every(1, "series", catch_up=True)
+    return cluster.work.ping_every(1, "tick")
+
+
 def recovers(cluster: Cluster, tick: str, within_s: float = RECOVERY_S) -> None:
     """Call it the moment the fault is over. What was there is done within `within_s`, and `tick` fires and runs anew."""
     now, began = cluster.work.now(), time.monotonic()
@@ -21,10 +28,10 @@ def recovers(cluster: Cluster, tick: str, within_s: float = RECOVERY_S) -> None:
 
 
 def unfinished(cluster: Cluster, before: datetime) -> int:
-    """Runs that were enqueued and due before, and have not ended."""
+    """Runs that were enqueued and due before, and have not ended. Fires that run one after the other take their time."""
     sql = (
         "SELECT count(*) AS n FROM job_runs WHERE enqueued_at < :before AND run_at < :before"
-        " AND state IN ('pending', 'queued', 'running')"
+        " AND state IN ('pending', 'queued', 'running') AND overlap <> 'queue'"
     )
     count: int = cluster.work.rows(sql, before=before)[0].n
     return count
