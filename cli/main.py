@@ -80,7 +80,9 @@ def report(error: BaseException) -> int:
     if os.environ.get("LOG_LEVEL") == "DEBUG":
         import traceback
 
-        traceback.print_exception(error)
+        from shared.core.mask import mask
+
+        click.echo(mask("".join(traceback.format_exception(error))), err=True)
     return _error(explain(error), 1)
 
 

@@ -63,6 +63,7 @@ def status(as_json: bool) -> None:
 async def _read(services: "Services") -> Status:
     from redis.exceptions import RedisError
 
+    from shared.core.mask import mask
     from shared.db import insights, pauses
     from shared.queue.insights import leader_lives, live_processes
 
@@ -72,7 +73,7 @@ async def _read(services: "Services") -> Status:
     try:
         alive, processes = await leader_lives(services.redis), await live_processes(services.redis)
     except (RedisError, OSError) as error:
-        return Status(term, None, None, queues, summary, paused, f"away: {error}")
+        return Status(term, None, None, queues, summary, paused, f"away: {mask(str(error))}")
     return Status(term, alive, processes, queues, summary, paused, "ok")
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from shared.core.mask import mask
 from shared.lifecycle import Component
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ class Readiness:
         self._checks[name] = None
 
     def failed(self, name: str, why: str) -> None:
+        why = mask(why)  # /readyz shows it to everybody
         if self._checks.get(name) != why:
             log.warning("not_ready", check=name, why=why)
         self._checks[name] = why

@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line (or a readable line on a console), a stable event name, ids to join on.
 
-Secrets and addresses are masked in every value. With LOG_DIR, the same lines also go to `<process>.log` there.
+Secrets and addresses are masked in every value, also in what goes to Sentry. With LOG_DIR, the same lines also go to
+`<process>.log` there.
 """
 
 import logging
@@ -107,7 +108,17 @@ def _start_sentry(settings: Settings, process: str) -> None:
     import sentry_sdk  # noqa: PLC0415  # an optional extra
 
     assert settings.sentry_dsn is not None
+
+    def masked(event: Any, _: Mapping[str, Any]) -> Any:
+        return _masked(event)
+
     sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(), environment=settings.environment, send_default_pii=False
+        dsn=settings.sentry_dsn.get_secret_value(),
+        environment=settings.environment,
+        send_default_pii=False,
+        # Passwords and addresses are in there, and look like any other text.
+        include_local_variables=False,
+        before_send=masked,
+        before_breadcrumb=masked,
     )
     sentry_sdk.set_tag("process", process)

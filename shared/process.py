@@ -27,7 +27,8 @@ def process_name() -> str:
 
 
 def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) -> None:
-    """Reads settings, sets up logs, runs `main`. A configuration error is one line on standard error, status 2."""
+    """Reads settings, sets up logs, runs `main`. A configuration error is one line on standard error, status 2;
+    any other is in the log, status 1."""
     try:
         settings = load(kind)
         logs.configure(settings, name)
@@ -36,6 +37,10 @@ def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) 
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # for whoever started it, log format or not
         raise SystemExit(EX_CONFIG) from None
+    except Exception:
+        # Python itself would print it with the addresses and passwords in it.
+        structlog.get_logger(name).exception("process_failed")
+        raise SystemExit(1) from None
     finally:
         # The interpreter's last collections would look through all modules: a third of a second for nothing.
         gc.freeze()

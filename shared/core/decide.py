@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.core.backoff import RetryPolicy, backoff_s
 from shared.core.errors import PauseQueue, PermanentError, RateLimited
+from shared.core.mask import mask
 from shared.core.outcomes import Cancel, Decision, Done, Outcome, Recorded, Retry, Snooze
 from shared.core.states import RunState
 
@@ -17,12 +18,12 @@ MAX_ERROR_CHARS = 4000
 
 
 def error_text(error: BaseException) -> str:
-    """An exception as the ledger keeps it: type and message, without NUL (PostgreSQL refuses it), cut to size."""
+    """An exception as logs and the ledger keep it: type and message, secrets and addresses masked, storable, cut to size."""
     try:
         said = str(error)
     except Exception:  # it is somebody else's class
         said = "(its text cannot be read)"
-    return clean_text(f"{type(error).__name__}: {said}" if said else type(error).__name__)
+    return clean_text(f"{type(error).__name__}: {mask(said)}" if said else type(error).__name__)
 
 
 def clean_text(text: str) -> str:

@@ -7,6 +7,7 @@ import httpx
 from brevo.core.api_error import ApiError
 
 from shared.core.errors import RateLimited
+from shared.core.mask import mask
 from shared.ports import DuplicateKey, MailPaused, MailRefused, OutcomeUnknown, Unreachable
 
 #: The two families of the SDK, and the time-out around a call.
@@ -58,8 +59,8 @@ def _refusal(status: int, body: Any, headers: Mapping[str, str]) -> Exception:
 
 def _told(body: Any) -> tuple[str, str]:
     if isinstance(body, Mapping):
-        return str(body.get("code", "")), str(body.get("message", ""))
-    return "", str(body)[:500]
+        return str(body.get("code", "")), mask(str(body.get("message", "")))
+    return "", mask(str(body)[:500])
 
 
 def _reset_s(headers: Mapping[str, str]) -> float:

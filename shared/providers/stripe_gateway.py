@@ -8,6 +8,7 @@ import stripe
 from stripe.params import RefundCreateParams, RefundListParams
 
 from shared.core.errors import ConfigError, RateLimited
+from shared.core.mask import mask
 from shared.ports import (
     AlreadyRefunded,
     CredentialsRejected,
@@ -136,7 +137,7 @@ async def _told(call: Awaitable[T]) -> T:
 def _meaning(error: stripe.StripeError) -> Exception:
     """A Stripe error as the port has it. Whatever is not surely a refusal is unknown."""
     status, code = error.http_status, error.code or ""
-    text = error.user_message or type(error).__name__
+    text = mask(error.user_message or type(error).__name__)  # Stripe quotes keys
     if status == 429 or isinstance(error, stripe.RateLimitError):
         return RateLimited(f"Stripe: {text}", _retry_after_s(error))
     if status in (401, 403):
