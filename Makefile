@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test chaos bounds soak lint lock image clean check-clean help
+.PHONY: venv demo up test chaos storm bounds soak lint lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: venv ## all tests, in parallel
 
 chaos: venv ## the fault matrix, for real: ROWS="2 16 22" for some of it, JSON=FILE for the table
 	$(PYTEST) tests/chaos -n 3 -m row --rows "$(ROWS)" $(if $(JSON),--chaos-json $(JSON)) $(ARGS)
+
+storm: venv ## everything goes wrong at random, then an audit: MINUTES=10 SEED=3, JSON=FILE for the numbers
+	.venv/bin/python -m tests.chaos.storm --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 bounds: venv ## recovery against its promises, into docs/reliability.md: TRIES=20
 	.venv/bin/python -m tests.chaos.bounds --tries $(or $(TRIES),20) --write $(ARGS)

@@ -1,6 +1,9 @@
 """One audit: all checks over one history."""
 
-from sqlalchemy import Connection
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
 
 from local_stack.auditor import fencing, firing, ledger, refunds, reminders, runs
 from local_stack.auditor.findings import Finding
@@ -31,3 +34,11 @@ def audit(
         *fencing.check(history),
         *runs.check(history),
     ]
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """For an audit while fires go on: all of it is read as it was at one moment. Read the providers' books before."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        yield connection
+        connection.rollback()

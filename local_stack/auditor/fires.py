@@ -44,10 +44,16 @@ class Fires:
         if hasattr(self, "_period"):
             number, rest = divmod(instant - self._first, self._period)
             return None if rest else number
-        if not self._matches(instant):
-            return None
+        return self.until(instant) - 1 if self._matches(instant) else None
+
+    def until(self, instant: datetime) -> int:
+        """How many fires there are until then, that moment included."""
+        if self.once or instant < self._first:
+            return int(instant >= self._first)
+        if hasattr(self, "_period"):
+            return (instant - self._first) // self._period + 1
         minutes = (instant - self._first) // _MINUTE
-        return sum(self._matches(self._first + _MINUTE * n) for n in range(minutes))
+        return sum(self._matches(self._first + _MINUTE * n) for n in range(minutes + 1))
 
 
 def _crontab(expression: str, zone: ZoneInfo) -> Callable[[datetime], bool]:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby, zip_longest
 from typing import Any
 
 from local_stack.auditor.findings import Finding
@@ -19,12 +20,13 @@ from local_stack.auditor.known import Known
 @dataclass(frozen=True, slots=True)
 class Definition:
     """`next`: the fire it waits for, or waited for when it was replaced or removed. `ended`: that one was its last, and
-    had to become a run."""
+    had to become a run. `until`: it was replaced then while it was paused, and what the pause dropped had to be counted."""
 
     trigger: Mapping[str, Any]
     first: datetime | None
     next: datetime | None
     ended: bool = False
+    until: datetime | None = None
 
 
 def check(history: History, known: Known) -> Iterator[Finding]:
@@ -72,14 +74,19 @@ def _add_up(key: tuple[str, int], definition: Definition, runs: Sequence[Any]) -
             continue
         yield from _compare(subject, f"until {_at(run.due_at)}", number + 1 - covered, 1 + run.coalesced)
         covered = number + 1
-    if definition.next is None:
-        return
-    number = fires.number_of(definition.next)
-    if number is None:
-        yield Finding("U", subject, f"waits for {_at(definition.next)}, where the trigger does not fire")
-    else:
+    yield from _at_its_end(subject, definition, fires, covered)
+
+
+def _at_its_end(subject: str, definition: Definition, fires: Fires, covered: int) -> Iterator[Finding]:
+    """All fires before the one it waits for are in a run, and no others."""
+    if definition.until is not None:
+        dropped = fires.until(definition.until) - covered
+        yield from _compare(subject, f"until it was replaced at {_at(definition.until)}", dropped, 0)
+    elif definition.next is not None and (number := fires.number_of(definition.next)) is not None:
         until = f"before {_at(definition.next)}" if not definition.ended else "when it ended"
         yield from _compare(subject, until, number + definition.ended - covered, 0)
+    elif definition.next is not None:
+        yield Finding("U", subject, f"waits for {_at(definition.next)}, where the trigger does not fire")
 
 
 def _compare(subject: str, until: str, fires: int, accounted: int) -> Iterator[Finding]:
@@ -114,24 +121,29 @@ def _next(row: Any) -> datetime | None:
 
 def _recorded(history: History) -> dict[tuple[str, int], Definition]:
     assert history.recorded is not None
-    steps: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    steps: dict[str, list[Any]] = defaultdict(list)
     for step in history.recorded.schedule_steps:
-        steps[step.schedule_id, step.generation].append(step)
-    # A definition that is replaced in another store moves there: deleted and inserted by one transaction.
-    made = {(s.schedule_id, s.tx): s.n for s in history.recorded.schedule_steps if s.op == "INSERT"}
+        steps[step.schedule_id].append(step)
     removed = {(row.subject_id, row.at) for row in history.audit if row.action == "removed"}
     found = {}
-    for key, each in steps.items():
-        dues = [step.next_due for step in each if step.next_due is not None]
-        last = each[-1]
-        ended = (
-            last.op == "DELETE"
-            and (last.trigger or {}).get("type") == "date"
-            and made.get((key[0], last.tx), 0) < last.n
-            and (key[0], last.at) not in removed
-        )
-        if isinstance(last.trigger, dict) and dues:
-            found[key] = Definition(last.trigger, _instant(dues[0]), _instant(dues[-1]), ended)
+    for schedule_id, all_steps in steps.items():
+        by_definition = [list(each) for _, each in groupby(all_steps, lambda step: step.generation)]
+        for each, following in zip_longest(by_definition, by_definition[1:]):
+            dues = [step.next_due for step in each if step.next_due is not None]
+            last = each[-1]
+            if not isinstance(last.trigger, dict) or not dues:
+                continue
+            # One that is replaced in another store moves there: deleted and inserted by one transaction.
+            replaced = following is not None and (last.op != "DELETE" or following[0].tx == last.tx)
+            ended = (
+                last.op == "DELETE"
+                and last.trigger.get("type") == "date"
+                and not replaced
+                and (schedule_id, last.at) not in removed
+            )
+            until = following[0].at if following is not None and replaced and last.paused else None
+            definition = Definition(last.trigger, _instant(dues[0]), _instant(dues[-1]), ended, until)
+            found[schedule_id, last.generation] = definition
     return found
 
 

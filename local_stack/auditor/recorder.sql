@@ -31,6 +31,7 @@ CREATE TABLE auditor.schedule_steps (
   schedule_id text NOT NULL,
   generation bigint NOT NULL,
   next_due double precision,             -- the fire that is waited for; of a paused row the first that the pause drops
+  paused boolean NOT NULL,
   trigger jsonb
 );
 
@@ -38,8 +39,9 @@ CREATE FUNCTION auditor.note_schedule() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE s record;
 BEGIN
   IF TG_OP = 'DELETE' THEN s := OLD; ELSE s := NEW; END IF;
-  INSERT INTO auditor.schedule_steps (op, schedule_id, generation, next_due, trigger)
-  VALUES (TG_OP, s.id, s.generation, coalesce(s.next_run_time, s.paused_from, s.broken_due), s.job_state -> 'trigger');
+  INSERT INTO auditor.schedule_steps (op, schedule_id, generation, next_due, paused, trigger)
+  VALUES (TG_OP, s.id, s.generation, coalesce(s.next_run_time, s.paused_from, s.broken_due), s.paused_from IS NOT NULL,
+    s.job_state -> 'trigger');
   RETURN NULL;
 END $$;
 CREATE TRIGGER auditor AFTER INSERT OR UPDATE OR DELETE ON schedules

@@ -76,6 +76,12 @@ def a_lost_fire_before_an_edit(world: World) -> None:
     world.sql("UPDATE schedules SET generation = 7 WHERE id = 'tick'")
 
 
+def a_fire_that_a_pause_dropped_uncounted(world: World) -> None:
+    """Replaced an hour after the pause began: a skipped run has to stand for it."""
+    world.sql("UPDATE schedules SET paused_from = next_run_time, next_run_time = NULL WHERE id = 'tick'")
+    world.sql("UPDATE schedules SET generation = 7 WHERE id = 'tick'")
+
+
 def fewer_fires_than_expected(world: World) -> None:
     world.known = replace(world.known, fires={"once": 2})
 
@@ -95,6 +101,7 @@ PLANTED: list[tuple[Plant, str, str, str]] = [
     (a_one_shot_that_vanished, "L", "schedule once", "1 fires when it ended"),
     (a_lost_fire_of_a_removed_schedule, "L", "schedule tick", "2 fires before"),
     (a_lost_fire_before_an_edit, "L", "schedule tick", "1 fires before"),
+    (a_fire_that_a_pause_dropped_uncounted, "L", "schedule tick", "until it was replaced"),
     (fewer_fires_than_expected, "L", "schedule once", "1 fires of those expected"),
 ]
 

@@ -1,0 +1,254 @@
+"""Carries out the work of a plan, and keeps what was answered: that must hold. What was not answered may, or may not."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from local_stack.auditor import Accepted, Known
+from scheduler_svc.schedules import Schedules
+from shared import jobs
+from shared.core.errors import BadInput
+from shared.core.schedule import ScheduleSpec
+from shared.db import audit, ledger, pauses
+from shared.db.engine import Database
+from shared.enqueue import Enqueued, Enqueuer
+from tests.chaos.storm.diary import Diary
+from tests.chaos.storm.plan import Step
+
+TIMEOUT_S = 8.0
+ACTOR = "storm"
+_INSERT_INVOICE = text(
+    "WITH c AS (INSERT INTO customers (id, email) VALUES (:customer, :email) RETURNING id)"
+    " INSERT INTO invoices (id, customer_id, amount_due, currency, due_at, created_at)"
+    " SELECT :id, id, 4200, 'EUR', now() - make_interval(secs => :owed_s), now() - interval '30 days' FROM c"
+)
+_INSERT_REFUND = text(
+    "INSERT INTO refunds (id, payment_intent_id, amount, currency)"
+    " VALUES (:id, :payment_intent_id, :amount, :currency)"
+)
+_INSERT_POISON = text(
+    "INSERT INTO job_runs (id, job, queue, args, max_attempts)"
+    " VALUES (:id, 'ping', 'maintenance', CAST(:args AS jsonb), :max_attempts)"
+)
+
+
+class Work:
+    """For one event loop. `apis` are base URLs; a call goes to one after the other."""
+
+    def __init__(
+        self,
+        database: Database,
+        enqueuer: Enqueuer,
+        schedules: Schedules,
+        http: httpx.AsyncClient,
+        apis: Callable[[], list[str]],
+        diary: Diary,
+    ) -> None:
+        self._database = database
+        self._enqueuer = enqueuer
+        self._schedules = schedules
+        self._http = http
+        self._apis = apis
+        self._diary = diary
+        self._calls = 0
+        self._accepted: list[Accepted] = []
+        self._rolled_back: set[UUID] = set()
+        self._refunds: set[UUID] = set()
+        self._acts: Mapping[str, Callable[..., Awaitable[object]]] = {
+            "enqueue by API": self._enqueue_by_api,
+            "enqueue": self._enqueue,
+            "enqueue in transaction": self._enqueue_in_transaction,
+            "insert refund": self._insert_refund,
+            "refund by API": self._refund_by_api,
+            "insert invoice": self._insert_invoice,
+            "pay an invoice": self._pay_an_invoice,
+            "remind a customer": self._remind_a_customer,
+            "cancel a run": self._cancel_a_run,
+            "retry a dead run": self._retry_a_dead_run,
+            "insert poison": self._insert_poison,
+            "add schedule": self._add_schedule,
+            "edit schedule": self._edit_schedule,
+            "pause schedule": self._on_schedules(lambda id: schedules.pause(id, actor=ACTOR)),
+            "resume schedule": self._on_schedules(lambda id: schedules.resume(id, actor=ACTOR)),
+            "remove schedule": self._on_schedules(lambda id: schedules.remove(id, actor=ACTOR)),
+            "pause queue": self._pause_queue,
+            "resume queue": self._resume_queue,
+        }
+
+    @property
+    def known(self) -> Known:
+        """What an outsider may rely on."""
+        return Known(
+            accepted=tuple(self._accepted),
+            rolled_back=frozenset(self._rolled_back),
+            refunds=dict.fromkeys(self._refunds, ()),
+        )
+
+    async def do(self, step: Step) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                said = await self._acts[step.kind](**step.params)
+        except BadInput as refusal:
+            self._diary.note("work", f"{step.kind}: refused", str(refusal))
+        except Exception as error:
+            self._diary.note("work", step.kind, f"{type(error).__name__}: {error}", failed=True)
+        else:
+            self._diary.note("work", step.kind, str(said or ""))
+
+    # ------------------------------------------------------------------------------------------------------------ runs
+
+    async def _enqueue_by_api(self, key: str | None, in_s: float | None, sleep_s: float) -> object:
+        run_at = _in(in_s)
+        asked = {"job": "ping", "args": {"sleep_s": sleep_s}, "key": key}
+        if run_at is not None:
+            asked["run_at"] = run_at.isoformat()
+        answer = await self._post("/v1/runs", asked)
+        return self._holds(Enqueued(UUID(answer["id"])), key)
+
+    async def _enqueue(self, key: str | None, in_s: float | None, sleep_s: float) -> object:
+        args = jobs.PingArgs(sleep_s=sleep_s)
+        return self._holds(await self._enqueuer.enqueue(jobs.PING, args, run_at=_in(in_s), key=key), key)
+
+    async def _enqueue_in_transaction(
+        self, key: str | None, in_s: float | None, sleep_s: float, commit: bool
+    ) -> object:
+        args = jobs.PingArgs(sleep_s=sleep_s)
+        async with self._database.session() as session:
+            run = await self._enqueuer.enqueue(jobs.PING, args, run_at=_in(in_s), key=key, session=session)
+            if not commit:
+                await session.rollback()
+                if not run.existing:
+                    self._rolled_back.add(run.run_id)
+                return f"rolled back {run.run_id}"
+        return self._holds(run, key)
+
+    def _holds(self, run: Enqueued, key: str | None) -> object:
+        self._accepted.append(Accepted("ping", run.run_id, key))
+        return run.run_id
+
+    async def _insert_poison(self, id: str, args: dict[str, Any], max_attempts: int) -> object:
+        await self._execute(_INSERT_POISON, id=id, args=json.dumps(args), max_attempts=max_attempts)
+        self._accepted.append(Accepted("ping", UUID(id)))
+        return id
+
+    async def _cancel_a_run(self, nth: int) -> object:
+        async with self._database.session() as session:
+            run_id = await session.scalar(
+                text(
+                    "SELECT id FROM job_runs WHERE state IN ('pending', 'queued', 'running') AND job = 'ping'"
+                    " ORDER BY id DESC OFFSET :nth LIMIT 1"
+                ),
+                {"nth": nth},
+            )
+            if run_id is None:
+                return "nothing to cancel"
+            state = await ledger.cancel(session, run_id, reason="by the storm")
+            if state is not None:
+                await audit.record(session, actor=ACTOR, action="cancelled", kind="run", subject=run_id)
+            return f"{run_id} {state}"
+
+    async def _retry_a_dead_run(self, nth: int) -> object:
+        async with self._database.session() as session:
+            run_id = await session.scalar(
+                text("SELECT id FROM job_runs WHERE state = 'dead' ORDER BY id DESC OFFSET :nth LIMIT 1"),
+                {"nth": nth},
+            )
+            if run_id is None:
+                return "nothing is dead"
+            await ledger.replay(session, run_id, more_attempts=2)
+            await audit.record(session, actor=ACTOR, action="retried", kind="run", subject=run_id)
+            return run_id
+
+    # ----------------------------------------------------------------------------------------------------- money, mail
+
+    async def _insert_refund(self, id: str, **refund: Any) -> object:
+        await self._execute(_INSERT_REFUND, id=id, **refund)
+        self._refunds.add(UUID(id))
+        return id
+
+    async def _refund_by_api(self, times: int, **refund: Any) -> object:
+        """Sent twice with one key: both answers must name the same refund."""
+        ids = {UUID((await self._post("/v1/refunds", refund))["id"]) for _ in range(times)}
+        self._refunds |= ids
+        if len(ids) != 1:
+            self._diary.note("work", "one key, two refunds", str(ids))
+        return ids
+
+    async def _insert_invoice(self, id: str, customer: str, email: str, owed_s: float) -> object:
+        await self._execute(_INSERT_INVOICE, id=id, customer=customer, email=email, owed_s=owed_s)
+        return id
+
+    async def _pay_an_invoice(self, nth: int) -> object:
+        sql = (
+            "UPDATE invoices SET status = 'paid' WHERE id = (SELECT id FROM invoices WHERE status = 'open'"
+            " ORDER BY due_at DESC, id OFFSET :nth LIMIT 1) RETURNING id"
+        )
+        async with self._database.session() as session:
+            return await session.scalar(text(sql), {"nth": nth})
+
+    async def _remind_a_customer(self, nth: int, in_s: float | None) -> object:
+        async with self._database.session() as session:
+            customer = await session.scalar(
+                text(
+                    "SELECT customer_id FROM invoices WHERE status = 'open' ORDER BY id OFFSET :nth LIMIT 1"
+                ),
+                {"nth": nth},
+            )
+        if customer is None:
+            return "nobody owes anything"
+        args = jobs.ReminderArgs(user_id=customer)
+        run = await self._enqueuer.enqueue(jobs.SEND_REMINDER, args, run_at=_in(in_s))
+        self._accepted.append(Accepted(jobs.SEND_REMINDER.name, run.run_id))
+        return run.run_id
+
+    # ------------------------------------------------------------------------------------------------------- operators
+
+    async def _add_schedule(self, spec: dict[str, Any]) -> object:
+        return await asyncio.to_thread(self._schedules.add, _spec(spec), actor=ACTOR)
+
+    async def _edit_schedule(self, spec: dict[str, Any]) -> object:
+        return await asyncio.to_thread(self._schedules.add, _spec(spec), actor=ACTOR, replace=True)
+
+    def _on_schedules(self, act: Callable[[str], object]) -> Callable[..., Awaitable[object]]:
+        async def do(id: str) -> object:
+            await asyncio.to_thread(act, id)
+            return id
+
+        return do
+
+    async def _pause_queue(self, queue: str) -> object:
+        async with self._database.session() as session:
+            return await pauses.pause(session, "queue", queue, actor=ACTOR)
+
+    async def _resume_queue(self, queue: str) -> object:
+        async with self._database.session() as session:
+            return await pauses.resume(session, "queue", queue, actor=ACTOR)
+
+    # --------------------------------------------------------------------------------------------------------- bottom
+
+    async def _execute(self, sql: Any, **params: Any) -> None:
+        async with self._database.session() as session:
+            await session.execute(sql, params)
+
+    async def _post(self, path: str, content: Mapping[str, Any]) -> Any:
+        apis = self._apis()
+        self._calls += 1
+        answer = await self._http.post(apis[self._calls % len(apis)] + path, json=content)
+        return answer.raise_for_status().json()
+
+
+def _in(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def _spec(raw: Mapping[str, Any]) -> ScheduleSpec:
+    trigger = dict(raw["trigger"])
+    if trigger["type"] == "date":
+        trigger["at"] = _in(trigger.pop("in_s"))
+    return ScheduleSpec.model_validate({**raw, "trigger": trigger})
