@@ -1,0 +1,33 @@
+"""The servers, and everybody at them. `Cluster.here()` is the one that the patched clocks belong to."""
+
+from uuid import UUID
+
+from tests.model import world
+from tests.model.database import Database
+from tests.model.invariants import Watch
+from tests.model.redis import Redis
+from tests.model.rules import Rules
+from tests.model.world import Server, World
+
+TTL_S = 2.0
+LEASE_S = 3.0
+GRACE_S = 1.0
+
+
+class Cluster(World):
+    """A world with PostgreSQL, Redis and a provider. Processes are added by whoever makes them."""
+
+    def __init__(self, rules: Rules = Rules(), seed: int = 0) -> None:  # noqa: B008  # immutable
+        super().__init__(rules, seed)
+        self.asking = None
+        self.postgres = Database(self)
+        self.redis = Redis(self)
+        self.provider = Server("provider", timeout_s=1.0)
+        #: What the provider did: run and attempt.
+        self.book: list[tuple[UUID, int]] = []
+        self.watch = Watch(self)
+
+    @staticmethod
+    def here() -> "Cluster":
+        assert isinstance(world.here, Cluster)
+        return world.here

@@ -1,0 +1,241 @@
+"""A worker process: the product's intake, attempts, leases, verdict, recorder and heartbeat, and handlers of the model's own."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from shared.core.decide import decide_unknown_job
+from shared.core.errors import Fenced
+from shared.core.jobspec import Queue
+from shared.core.outcomes import Cancel, Decision, Done, Outcome
+from shared.core.states import RunState
+from shared.db import ledger
+from shared.db.engine import is_outage
+from shared.db.ledger import ClaimedRun, Finished
+from shared.health import Readiness
+from tests.model.cluster import GRACE_S, LEASE_S, Cluster
+from tests.model.database import AsyncConnection, AsyncDatabase, Database, Engine, Row, Tx
+from tests.model.jobs import HANDLERS
+from tests.model.ledger import RUNS
+from tests.model.world import Process, drive
+from worker_svc import recorder
+from worker_svc.attempts import Attempts, Stop
+from worker_svc.decisions import decide_for
+from worker_svc.heartbeat import Heartbeat
+from worker_svc.intake import Batch, DatabaseAway, Intake
+from worker_svc.lease import Lease
+from worker_svc.recorder import Recorder
+from worker_svc.verdict import verdict
+
+QUEUE = Queue.MAINTENANCE.value
+SLOTS = 6
+AWAY = (DatabaseAway, OSError, RedisError)
+
+
+class Stopped(Exception):
+    """What a handler sees of being cancelled."""
+
+
+class Attempt:
+    """What the product takes for its `Attempt`; the handler is a task of the model."""
+
+    def __init__(self, run: ClaimedRun, lease: Lease) -> None:
+        self.run, self.lease = run, lease
+        self.stopped: Stop | None = None
+
+    def stop(self, why: Stop) -> None:
+        if self.stopped is None or why is Stop.LOST:
+            self.stopped = why
+        if why is Stop.LOST:
+            self.lease.lose()
+
+    def work(self, seconds: float) -> None:
+        """Time that the handler needs; it hears when it is told to stop."""
+        Cluster.here().wait_until(lambda: self.stopped is not None, seconds)
+        if self.stopped is not None:
+            raise Stopped
+
+
+class Ended:
+    """What `verdict` asks of a handler's task."""
+
+    def __init__(self, value: object = None, error: Exception | None = None) -> None:
+        self._value, self._error = value, error
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return isinstance(self._error, Stopped)
+
+    def exception(self) -> Exception | None:
+        return self._error
+
+    def result(self) -> object:
+        return self._value
+
+
+class Entry(recorder._Entry):
+    """An outcome on its way into the ledger."""
+
+    def __init__(self, worker: "Worker", attempt: Attempt, decision: Decision) -> None:
+        self.worker, self.finished = worker, Finished(attempt.run.id, attempt.run.attempt, decision)
+        self.ours: bool | None = None
+
+    def answer(self, ours: bool) -> None:
+        self.ours = ours
+        if not ours:
+            self.worker.cluster.watch.given_up(self.finished)
+
+
+class AllOrNothing(Recorder):
+    """Without rule 9: what PostgreSQL refuses is dropped, with all that came together with it."""
+
+    async def _write(self, batch: Any) -> None:
+        if await self._commit(batch) is not None:
+            for entry in batch:
+                entry.answer(False)
+
+
+class Worker(Process):
+    """Works on runs. `knows` are the jobs of its version."""
+
+    def __init__(self, world: Cluster, name: str, version: int = 1) -> None:
+        super().__init__(world, name)
+        self.cluster, self.version = world, version
+        self.left = False
+
+    def knows(self, job: str) -> bool:
+        return job in HANDLERS and (job != "new" or self.version > 1)
+
+    def boot(self) -> None:
+        self.left = False
+        self.engine = Engine(self.cluster.postgres, self.name, LEASE_S * 0.8)
+        self.database: Any = AsyncDatabase(self.engine)
+        self.attempts = Attempts()
+        self.waiting: list[Entry] = []
+        self.intake = Intake(QUEUE, self.cluster.redis, self.database, worker=self.name, lease_s=LEASE_S)
+        self.recorder = (Recorder if self.world.rules.on(9) else AllOrNothing)(self.database)
+        ready = Readiness("database")
+        self.heartbeat = Heartbeat(self.database, self.attempts, ready, lease_s=LEASE_S)  # type: ignore[arg-type]
+        self.claims = self.spawn("intake", self._take)
+        self.spawn("recorder", self._record)
+        self.spawn("heartbeat", self._beat)
+
+    def leave(self) -> None:
+        """SIGTERM: no more claims, a grace, then hand back."""
+        self.world.fault(f"{self.name} is told to stop")
+        self.left = True
+        self.spawn("drain", self._drain)
+
+    # ------------------------------------------------------------------------------------------------------ tasks
+
+    def _take(self) -> None:
+        while not self.left:
+            try:
+                drive(self.intake.check())
+                while not self.left:
+                    self._claim()
+            except AWAY:
+                self.world.sleep(0.2)
+
+    def _claim(self) -> None:
+        free = SLOTS - len(self.attempts)
+        if free <= 0:
+            return self.world.wait_until(lambda: len(self.attempts) < SLOTS or self.left)
+        batch: Batch = drive(self.intake.claim(free))
+        for attempt in batch.attempts:
+            self.attempts.add(attempt)
+            self.spawn(f"{attempt.run.id.int}:{attempt.run.attempt}", partial(self._execute, attempt))  # type: ignore[arg-type]
+        if batch.messages:
+            drive(self.intake.acknowledge(batch))
+        if not batch.more and not self.left:
+            redis = self.cluster.redis
+            self.world.wait_until(lambda: bool(redis.waiting(QUEUE, self)) or self.left, 2.0)
+
+    def _execute(self, attempt: Attempt) -> None:
+        decision = self.decide(attempt)
+        if decision is not None:
+            entry = Entry(self, attempt, decision)
+            self.waiting.append(entry)
+            self.world.wait_until(lambda: entry.ours is not None)
+        self.attempts.remove(attempt)  # type: ignore[arg-type]
+
+    def decide(self, attempt: Attempt) -> Decision | None:
+        """As `Funnel._decide`."""
+        run = attempt.run
+        if not self.knows(run.job):
+            self.cluster.watch.unknown(run)
+            decision = decide_unknown_job(run.job)
+            return decision if self.world.rules.on(10) else replace(decision, delay_s=0.0)
+        if run.cancel_requested:
+            return decide_for(run, Cancel("cancelled on request"))
+        self.cluster.watch.began(run)
+        ended = Ended()
+        try:
+            outcome: Outcome = HANDLERS[run.job](self, attempt)
+            ended = Ended(outcome)
+        except Exception as error:
+            ended = Ended(error=error)
+        if run.job == "unstorable":
+            return Decision(RunState.SUCCEEDED, result={"text": "\x00"})
+        return verdict(run, attempt.stopped, ended)  # type: ignore[arg-type]
+
+    def _record(self) -> None:
+        while True:
+            self.world.wait_until(lambda: bool(self.waiting))
+            batch, self.waiting = self.waiting, []
+            drive(self.recorder._write(batch))
+
+    def _beat(self) -> None:
+        while True:
+            pause_s = LEASE_S / 3
+            try:
+                drive(self.heartbeat.beat())
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                pause_s = 0.3
+            self.world.sleep(pause_s)
+
+    def _drain(self) -> None:
+        self.world.wait_until(lambda: not len(self.attempts), GRACE_S)
+        for attempt in self.attempts:
+            attempt.stop(Stop.HAND_BACK)
+        self.world.wait_until(lambda: not len(self.attempts) and self.claims not in self.tasks, 8.0)
+        self.alive = False
+        for task in list(self.tasks):
+            if task.name != "drain":
+                task.kill()
+
+    # ----------------------------------------------------------------------------------------------- business rows
+
+    def write_business_row(self, attempt: Attempt, done: Done | None = None) -> None:
+        """Rule 7: the row carries run and attempt, and every write checks them; with `done`, the run ends in the same
+        transaction, as `JobContext.complete` does. Raises Fenced."""
+        run = attempt.run
+        with self.engine.begin() as connection:
+            def write_business_row(db: Database, tx: Tx) -> list[Row]:
+                if self.world.rules.on(7):  # as refund_fence.sql
+                    tx.lock(RUNS, run.id)
+                    row = tx.get(RUNS, run.id)
+                    if row.state != "running" or row.attempt != run.attempt:
+                        return []
+                tx.put("business", run.id, (run.id, run.attempt))
+                return [Row(id=run.id)]
+
+            if not self.cluster.postgres.call(connection.tx, write_business_row, run.attempt):
+                raise Fenced
+            if done is not None:
+                finished = [Finished(run.id, run.attempt, decide_for(run, done))]
+                database = AsyncConnection(connection)
+                if not drive(ledger.finish(database, finished)) and self.world.rules.on(7):  # type: ignore[arg-type]
+                    raise Fenced
+
+    def call_provider(self, attempt: Attempt) -> None:
+        run = attempt.run
+        self.world.ask(
+            self.cluster.provider, "pay", lambda: self.cluster.book.append((run.id, run.attempt)), detail=run.id.int
+        )
