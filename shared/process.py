@@ -12,6 +12,7 @@ import structlog
 
 from shared import failpoints, logs
 from shared.core.errors import ConfigError
+from shared.heap import keep_trimmed
 from shared.lifecycle import exit_within
 from shared.settings import Settings, load
 
@@ -49,10 +50,13 @@ def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) 
 async def _main(name: str, settings: S, main: Callable[[S], Awaitable[None]]) -> None:
     log = structlog.get_logger(name)
     log.info("process_started", name=process_name())
+    trimming = asyncio.create_task(keep_trimmed(), name="heap")
     try:
         await main(settings)
         log.info("process_stopped", name=process_name())
     except BaseException:
         exit_within(LEAVE_S, status=1)  # the error itself is told by then, and decides the status
         raise
+    finally:
+        trimming.cancel()
     exit_within(LEAVE_S)
