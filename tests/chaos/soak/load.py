@@ -108,8 +108,8 @@ class Load:
             self._post(
                 api, "ping", {"sleep_s": self._rand.choice((0.0, 0.05, 0.5))}, f"soak-{step}-{number // 2}"
             )
-        if step % 5 == 0:  # an error that is final: there is no such customer
-            self._post(api, "send_reminder", {"user_id": str(UUID(int=self._rand.getrandbits(128)))}, None)
+        if step % 5 == 0:  # an error that is final: there is no such refund
+            self._post(api, "process_refund", {"refund_id": str(UUID(int=self._rand.getrandbits(128)))}, None)
 
     def _post(self, api: httpx.Client, job: str, args: Mapping[str, object], key: str | None) -> None:
         answer = api.post("/v1/runs", json={"job": job, "args": args, "key": key})
