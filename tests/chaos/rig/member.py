@@ -54,6 +54,7 @@ class Member(Process):
             headers={"Authorization": f"Bearer {token}", **(headers or {})},
             timeout=10,
             trust_env=False,
+            verify=False,  # nothing to verify: see Process.readiness
         )
 
 

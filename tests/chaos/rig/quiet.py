@@ -11,7 +11,7 @@ _OPEN = """
 SELECT 'run ' || id || ' (' || job || ') is ' || state || ', attempt ' || attempt AS what FROM job_runs r
   WHERE state IN ('pending', 'queued', 'running') AND enqueued_at <= :cutoff
     AND NOT EXISTS (SELECT FROM pauses p WHERE r.state <> 'running'
-                    AND ((p.kind = 'queue' AND p.name = r.queue) OR (p.kind = 'job' AND p.name = r.job)))
+                    AND ((p.kind, p.name) IN (('queue', r.queue), ('job', r.job), ('schedule', r.schedule_id))))
 UNION ALL
 SELECT 'refund ' || id || ' is ' || status FROM refunds
   WHERE status IN ('pending', 'processing') AND created_at <= :cutoff
