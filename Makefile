@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test chaos storm bounds soak lint lock image clean check-clean help
+.PHONY: venv demo up test chaos storm bounds soak lint audit sbom lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,13 @@ rules: venv ## write docs/rules-and-tests.md anew
 check-clean: ## fail if the tests left processes of this checkout behind
 	@left=$$(ps -eo pid,args | grep -F "$(CURDIR)/.venv" | grep -v grep || true); \
 	  if [ -n "$$left" ]; then echo "left behind:"; echo "$$left"; exit 1; fi
+
+audit: venv ## known vulnerabilities (asks a service) and licences of what is locked
+	.venv/bin/python -m deploy.licences
+	.venv/bin/python -m deploy.audit $(AUDIT)
+
+sbom: venv ## write build/sbom.cdx.json, the bill of materials
+	.venv/bin/python -m deploy.sbom
 
 lock: venv ## write the locks anew
 	.venv/bin/python -m pip install --quiet uv
