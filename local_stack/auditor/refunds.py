@@ -97,6 +97,6 @@ def _complete(history: History, known: Known, rest: Rest | None) -> Iterator[Fin
         return
     live = {run.id for run in history.runs if run.state in LIVE}
     for row in history.refunds:
-        if row.status in ("pending", "processing"):
-            waits = "its run lives" if row.run_id in live else "no run has it"
-            yield Finding("L", f"refund {row.id}", f"is still {row.status} at rest: {waits}")
+        # One whose run lives waits for that, and whether the run is late is T's question.
+        if row.status in ("pending", "processing") and row.run_id not in live:
+            yield Finding("L", f"refund {row.id}", f"is still {row.status} at rest, and no run has it")

@@ -33,8 +33,8 @@ def _poison(run: Any) -> Iterator[Finding]:
 
 def _readable(run: Any) -> Iterator[Finding]:
     job = JOBS.get(run.job)
-    if run.state == "dead" or job is None:
-        return  # parked with its error, or of a version that this one does not know
+    if run.state not in ("running", "succeeded", "skipped") or job is None:
+        return  # parked with its error, or about to be; or of a version that this one does not know
     try:
         job.decode(run.args)
     except ValidationError as error:

@@ -180,7 +180,7 @@ PLANTED: list[tuple[Plant, str, str, str]] = [
     (a_provider_id_that_stripe_does_not_have, "M", "failed refund", "names re_9"),
     (a_refund_that_ended_otherwise, "M", "failed refund", "is failed, not needs_review or succeeded"),
     (an_accepted_refund_without_a_row, "L", f"refund {STRANGER}", "has no row"),
-    (a_refund_that_nobody_pays, "L", "waiting", "still pending at rest: no run has it"),
+    (a_refund_that_nobody_pays, "L", "waiting", "still pending at rest, and no run has it"),
     (a_mail_that_went_out_twice, "M", "reminder", "went out 2 times"),
     (a_mail_that_nobody_knows, "M", "mail <2@test>", "no batch has it"),
     (a_mail_to_somebody_else, "M", "mail <2@test>", "went to eve@example.com"),
