@@ -21,5 +21,6 @@ def audit(work: Work, stripe: StripeSandbox, brevo: BrevoSandbox, rest: Rest | N
         reminders={(invoice_id, "0d"): () for invoice_id in work.owed},
         stages=STAGES if rest is not None else None,
     )
-    with work.engine.begin() as connection:
+    # One snapshot: schedules fire on, and a fire between two reads would look like one too many.
+    with work.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         return auditor.audit(connection, stripe=stripe.books(), brevo=brevo.books(), known=known, rest=rest)
