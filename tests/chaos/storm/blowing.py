@@ -16,6 +16,7 @@ from tests.chaos.rig.cluster import API_TOKEN, Cluster
 from tests.chaos.storm.diary import Diary
 from tests.chaos.storm.fault_plan import APIS
 from tests.chaos.storm.faults import Faults
+from tests.chaos.storm.operators import Operators
 from tests.chaos.storm.plan import Step
 from tests.chaos.storm.work import TIMEOUT_S, Work
 
@@ -54,14 +55,17 @@ async def _work(cluster: Cluster, steps: Sequence[Step], diary: Diary, began: fl
     database = Database(cluster.database_url, application="outsider", bound_s=TIMEOUT_S, pool_size=8)
     redis = connect(cluster.redis_url, client_name="outsider")
     enqueuer = Enqueuer(database, RedisTransport(redis))
+    gateway = cluster.stripe.gateway(key="sk_test_chaos")
     headers = {"Authorization": f"Bearer {API_TOKEN}"}
     async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
-        work = Work(database, enqueuer, cluster.work.schedules, http, lambda: _apis(cluster), diary)
+        operators = Operators(database, enqueuer, cluster.work.schedules, gateway)
+        work = Work(database, enqueuer, operators, http, lambda: _apis(cluster), diary)
         async with asyncio.TaskGroup() as group:
             for step in steps:
                 await asyncio.sleep(max(0.0, began + step.at_s - time.monotonic()))
                 group.create_task(work.do(step))
         await enqueuer.close()
+    await gateway.close()
     await redis.aclose()
     await database.close()
     return work.known

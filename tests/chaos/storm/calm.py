@@ -12,7 +12,7 @@ from shared.core.errors import BadInput
 from shared.core.jobspec import NoArgs
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.work import Work
-from tests.chaos.storm.work import ACTOR
+from tests.chaos.storm.operators import ACTOR
 
 #: Runs have to end, or be parked, within so many seconds.
 RUNS_WITHIN_S = 60.0

@@ -1,5 +1,6 @@
 """What came out of a storm, as a table and as JSON."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,6 +86,31 @@ def table(result: Outcome) -> str:
         ("findings", str(len(result.findings))),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {says} |" for name, says in rows)])
+
+
+def section(results: Sequence[Outcome], measured: str) -> str:
+    """For docs/reliability.md: a line for each storm, then all faults by kind."""
+    head = (
+        "| seed | minutes | faults | fires | terms | runs | retried | refunds | e-mails | calm, s | findings |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    )
+    faults: Counter[str] = Counter()
+    lines = []
+    for each in results:
+        faults.update(each.faults)
+        cells = [
+            *(
+                each.seed,
+                f"{each.minutes:g}",
+                f"{sum(each.faults.values()):,}",
+                f"{each.fires:,}",
+                each.terms,
+            ),
+            *(f"{sum(each.runs.values()):,}", f"{each.runs_retried:,}", f"{sum(each.refunds.values()):,}"),
+            *(f"{each.mails:,}", f"{each.calm_s:g}", len(each.findings)),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*head, *lines, "", f"Faults: {_listed(faults)}. {measured}"])
 
 
 def _listed(counts: Mapping[str, int]) -> str:

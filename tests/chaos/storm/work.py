@@ -11,18 +11,15 @@ import httpx
 from sqlalchemy import text
 
 from local_stack.auditor import Accepted, Known
-from scheduler_svc.schedules import Schedules
 from shared import jobs
 from shared.core.errors import BadInput
-from shared.core.schedule import ScheduleSpec
-from shared.db import audit, ledger, pauses
 from shared.db.engine import Database
 from shared.enqueue import Enqueued, Enqueuer
 from tests.chaos.storm.diary import Diary
+from tests.chaos.storm.operators import Operators
 from tests.chaos.storm.plan import Step
 
 TIMEOUT_S = 8.0
-ACTOR = "storm"
 _INSERT_INVOICE = text(
     "WITH c AS (INSERT INTO customers (id, email) VALUES (:customer, :email) RETURNING id)"
     " INSERT INTO invoices (id, customer_id, amount_due, currency, due_at, created_at)"
@@ -45,14 +42,13 @@ class Work:
         self,
         database: Database,
         enqueuer: Enqueuer,
-        schedules: Schedules,
+        operators: Operators,
         http: httpx.AsyncClient,
         apis: Callable[[], list[str]],
         diary: Diary,
     ) -> None:
         self._database = database
         self._enqueuer = enqueuer
-        self._schedules = schedules
         self._http = http
         self._apis = apis
         self._diary = diary
@@ -69,16 +65,8 @@ class Work:
             "insert invoice": self._insert_invoice,
             "pay an invoice": self._pay_an_invoice,
             "remind a customer": self._remind_a_customer,
-            "cancel a run": self._cancel_a_run,
-            "retry a dead run": self._retry_a_dead_run,
             "insert poison": self._insert_poison,
-            "add schedule": self._add_schedule,
-            "edit schedule": self._edit_schedule,
-            "pause schedule": self._on_schedules(lambda id: schedules.pause(id, actor=ACTOR)),
-            "resume schedule": self._on_schedules(lambda id: schedules.resume(id, actor=ACTOR)),
-            "remove schedule": self._on_schedules(lambda id: schedules.remove(id, actor=ACTOR)),
-            "pause queue": self._pause_queue,
-            "resume queue": self._resume_queue,
+            **operators.acts,
         }
 
     @property
@@ -137,34 +125,6 @@ class Work:
         self._accepted.append(Accepted("ping", UUID(id)))
         return id
 
-    async def _cancel_a_run(self, nth: int) -> object:
-        async with self._database.session() as session:
-            run_id = await session.scalar(
-                text(
-                    "SELECT id FROM job_runs WHERE state IN ('pending', 'queued', 'running') AND job = 'ping'"
-                    " ORDER BY id DESC OFFSET :nth LIMIT 1"
-                ),
-                {"nth": nth},
-            )
-            if run_id is None:
-                return "nothing to cancel"
-            state = await ledger.cancel(session, run_id, reason="by the storm")
-            if state is not None:
-                await audit.record(session, actor=ACTOR, action="cancelled", kind="run", subject=run_id)
-            return f"{run_id} {state}"
-
-    async def _retry_a_dead_run(self, nth: int) -> object:
-        async with self._database.session() as session:
-            run_id = await session.scalar(
-                text("SELECT id FROM job_runs WHERE state = 'dead' ORDER BY id DESC OFFSET :nth LIMIT 1"),
-                {"nth": nth},
-            )
-            if run_id is None:
-                return "nothing is dead"
-            await ledger.replay(session, run_id, more_attempts=2)
-            await audit.record(session, actor=ACTOR, action="retried", kind="run", subject=run_id)
-            return run_id
-
     # ----------------------------------------------------------------------------------------------------- money, mail
 
     async def _insert_refund(self, id: str, **refund: Any) -> object:
@@ -177,7 +137,7 @@ class Work:
         ids = {UUID((await self._post("/v1/refunds", refund))["id"]) for _ in range(times)}
         self._refunds |= ids
         if len(ids) != 1:
-            self._diary.note("work", "one key, two refunds", str(ids))
+            self._diary.note("answers", f"refund key {refund['key']}", f"was answered with {ids}")
         return ids
 
     async def _insert_invoice(self, id: str, customer: str, email: str, owed_s: float) -> object:
@@ -207,29 +167,6 @@ class Work:
         self._accepted.append(Accepted(jobs.SEND_REMINDER.name, run.run_id))
         return run.run_id
 
-    # ------------------------------------------------------------------------------------------------------- operators
-
-    async def _add_schedule(self, spec: dict[str, Any]) -> object:
-        return await asyncio.to_thread(self._schedules.add, _spec(spec), actor=ACTOR)
-
-    async def _edit_schedule(self, spec: dict[str, Any]) -> object:
-        return await asyncio.to_thread(self._schedules.add, _spec(spec), actor=ACTOR, replace=True)
-
-    def _on_schedules(self, act: Callable[[str], object]) -> Callable[..., Awaitable[object]]:
-        async def do(id: str) -> object:
-            await asyncio.to_thread(act, id)
-            return id
-
-        return do
-
-    async def _pause_queue(self, queue: str) -> object:
-        async with self._database.session() as session:
-            return await pauses.pause(session, "queue", queue, actor=ACTOR)
-
-    async def _resume_queue(self, queue: str) -> object:
-        async with self._database.session() as session:
-            return await pauses.resume(session, "queue", queue, actor=ACTOR)
-
     # --------------------------------------------------------------------------------------------------------- bottom
 
     async def _execute(self, sql: Any, **params: Any) -> None:
@@ -245,10 +182,3 @@ class Work:
 
 def _in(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
-
-
-def _spec(raw: Mapping[str, Any]) -> ScheduleSpec:
-    trigger = dict(raw["trigger"])
-    if trigger["type"] == "date":
-        trigger["at"] = _in(trigger.pop("in_s"))
-    return ScheduleSpec.model_validate({**raw, "trigger": trigger})

@@ -99,6 +99,19 @@ def _retry(rand: Random) -> Drawn:
     return "retry a dead run", {"nth": rand.randrange(5)}
 
 
+def _decide_refund(rand: Random) -> Drawn:
+    """What a person decides about a refund that failed or is parked; most of it is refused, for good reasons."""
+    return "decide about a refund", {
+        "nth": rand.randrange(6),
+        "decision": rand.choice(["retry", "retry", "accept"]),
+    }
+
+
+def _decide_reminder(rand: Random) -> Drawn:
+    action = rand.choice(["resend", "resend", "mark-sent", "give-up"])
+    return "decide about a reminder", {"nth": rand.randrange(6), "action": action}
+
+
 def _poison(rand: Random) -> Drawn:
     args, most = rand.choice(
         [
@@ -158,6 +171,8 @@ _WORK: Sequence[tuple[Callable[[Random], Drawn], int]] = (
     (_cancel, 4),
     (_retry, 2),
     (_poison, 2),
+    (_decide_refund, 3),
+    (_decide_reminder, 2),
     (_edit_schedule, 4),
     (_operate_schedule, 4),
     (_add_schedule, 4),
