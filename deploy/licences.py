@@ -13,7 +13,7 @@ SHIPPED: Final = frozenset(
     {"MIT", "BSD-2-Clause", "BSD-3-Clause", "BSD", "Apache-2.0", "PSF-2.0", "MPL-2.0", "LGPL", "ISC", "0BSD"}
 )
 #: A tool is called, and neither linked nor shipped.
-TOOLS: Final = SHIPPED | {"GPL-3.0", "Unlicense"}
+TOOLS: Final = SHIPPED | {"GPL-2.0", "GPL-3.0", "Unlicense", "MIT-0", "MIT-CMU", "CC0-1.0", "Zlib"}
 
 _CLASSIFIERS: Final[Mapping[str, str]] = {
     "MIT License": "MIT",
@@ -30,6 +30,8 @@ _TOLD_ELSEWHERE: Final[Mapping[str, str]] = {
     "lupa": "MIT",
     "async-timeout": "Apache-2.0",
     "colorama": "BSD-3-Clause",
+    "isoduration": "ISC",
+    "libfaketime": "GPL-2.0",
 }
 UNKNOWN: Final = "unknown"
 
