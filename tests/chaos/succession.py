@@ -15,7 +15,7 @@ SCHEDULES = ("beside", "in-a-row", "alone")
 SECLUDED = {"REFUNDS_EVERY_S": "3600", "REMINDERS_EVERY_S": "3600", "LEADER_TTL_S": "1.5"}
 TTL_S = float(SECLUDED["LEADER_TTL_S"])
 #: Beyond the lock's expiry, for a successor to fire. Generous, as the machine may be busy: `make bounds` measures it.
-SLACK_S = 10.0
+SLACK_S = 15.0
 
 
 def every_second(cluster: Cluster) -> None:

@@ -67,7 +67,8 @@ def test_row_03_a_message_pushed_twice_runs_once(cluster: Cluster) -> None:
         pushed |= twice
         successor.wait_for("failpoint_struck" if successor.environment["CUEBX_FAILPOINTS"] else "term_began")
     wait_until(lambda: not pending(cluster) & pushed, 10, "all of them marked by a later leader")
-    workers = [cluster.start("worker") for _ in range(2)]
+    # One run at a time: each message is a claim of its own.
+    workers = [cluster.start("worker", env={"WORKER_MAX_JOBS": "1"}) for _ in range(2)]
     judge(cluster)
     begun = [each["run_id"] for worker in workers for each in worker.events("run_ended")]
     assert len(begun) == len(set(begun))

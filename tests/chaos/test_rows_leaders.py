@@ -57,6 +57,8 @@ def test_row_07_two_that_lead_side_by_side_for_seconds_fire_everything_once(
     for scheduler in (here, there):
         scheduler.wait_for("schedule_fired", times=5, timeout=30)
     assert not here.events("term_ended") + there.events("term_ended")
+    with redis.Redis.from_url(redis_url) as half:
+        assert half.zcard(keys.queue("maintenance")), "messages that no worker sees"
     there.kill()
     judge(cluster)
 
