@@ -126,6 +126,13 @@ def stopped_at(cluster: Cluster, failpoint: str, business: Business) -> Member:
     return worker
 
 
+def still_no_call(cluster: Cluster, business: Business, for_s: float = 2.0) -> None:
+    until = time.monotonic() + for_s
+    while time.monotonic() < until:
+        assert business.calls(cluster) == 0
+        time.sleep(0.05)
+
+
 @pytest.mark.row(13)
 @EACH
 @pytest.mark.parametrize("point", ["before", "claimed"])
@@ -139,11 +146,31 @@ def test_without_postgres_nothing_is_claimed_and_no_provider_is_called(
     wait_until(lambda: worker.readiness()[0] == 503, 10, "not ready")
     [run] = cluster.work.rows("SELECT state FROM job_runs WHERE job = :job", job=business.job)
     assert run.state in (("pending", "queued") if point == "before" else ("running",))
-    until = time.monotonic() + 2
-    while time.monotonic() < until:
-        assert business.calls(cluster) == 0
-        time.sleep(0.05)
+    still_no_call(cluster, business)
     link.heal()
+    business.wait_done(cluster)
+    assert business.calls(cluster) == business.effects(cluster) == 1
+    cluster.wait_quiet()
+    cluster.audit()
+
+
+@pytest.mark.row(13)
+def test_a_payment_whose_attempt_cannot_be_put_on_record_is_not_made(cluster: Cluster) -> None:
+    business = Payment()
+    cluster.start("scheduler", env=BY_HAND).wait_ready()
+    worker = cluster.start("worker").wait_ready()
+    to_stripe, to_postgres = cluster.link(worker.name, "stripe"), cluster.link(worker.name, "postgres")
+    # Its last step before the attempt is committed is a look at the payment: it waits for the answer to that.
+    to_stripe.blackhole("answers")
+    business.begin(cluster)
+    looks = "GET /v1/payment_intents/{id}"
+    wait_until(lambda: cluster.stripe.books()["requests"].get(looks), 15, "a look at the payment")
+    to_postgres.cut()
+    to_stripe.heal()
+    wait_until(lambda: worker.readiness()[0] == 503, 10, "not ready")
+    still_no_call(cluster, business)
+    assert not cluster.work.rows("SELECT FROM refund_attempts")
+    to_postgres.heal()
     business.wait_done(cluster)
     assert business.calls(cluster) == business.effects(cluster) == 1
     cluster.wait_quiet()

@@ -148,7 +148,7 @@ def test_redis_away_for_half_a_minute_stops_nobody_and_loses_nothing(
         fault(link)
     wait_until(lambda: all(each.readiness()[0] == 503 for each in members), 15, "everybody not ready")
     # What comes meanwhile is accepted: over HTTP, where a push may take 0.2 s, and by our own code.
-    with cluster.work.flowing(every_s=0.5):
+    with cluster.work.flowing(every_s=0.5) as load:
         for second in range(1, int(OUTAGE_S)):
             asked = wait_for_moment(began + second)
             answer = cluster.members["api-1"].post("/v1/runs", {"job": "ping", "args": {}})
@@ -156,6 +156,7 @@ def test_redis_away_for_half_a_minute_stops_nobody_and_loses_nothing(
             assert time.monotonic() - asked < 3
             assert [m.name for m in members if m.status is not None] == []
             assert [m.name for m in members if m.readiness()[0] == 200] == []
+    assert load.failures == 0
     for link in cluster.links("valkey"):
         link.heal()
     recovers(cluster, tick)

@@ -84,7 +84,10 @@ class Cluster:
         self.brevo = self._ends.enter_context(
             brevo_sandbox(**{"webhook_token": BREVO_TOKEN, **(brevo or {})})
         )
-        self.work = self._ends.enter_context(Work(database_url, redis_url))
+        load = self._addresses("load")
+        self.work = self._ends.enter_context(
+            Work(database_url, redis_url, flow_from=(load["DATABASE_URL"], load["REDIS_URL"]))
+        )
         with self.work.engine.begin() as connection:
             recorder.install(connection)
 

@@ -28,10 +28,12 @@ BOUND_S = 10.0
 
 
 class Work:
-    """A context manager, on the servers themselves: no link of a process is in the way."""
+    """A context manager, on the servers themselves: no link is in the way, but for what flows (`flow_from`: the URLs of
+    PostgreSQL and Redis that it uses)."""
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    def __init__(self, database_url: str, redis_url: str, flow_from: tuple[str, str]) -> None:
         self.database_url, self.redis_url = database_url, redis_url
+        self._flow_from = flow_from
         self.engine = sync_engine(database_url, application="outsider", bound_s=BOUND_S)
         self.schedules = Schedules(self.engine, schedules_changed(redis_url))
         #: Enqueues that were answered: their runs may never be missing. Those rolled back may never be there.
@@ -126,8 +128,8 @@ class Work:
     @contextmanager
     def flowing(self, *, every_s: float = 0.2) -> Iterator[Load]:
         """Runs (plain, with a key, in a transaction, rolled back) and refunds come in all the while, from a thread; none is given up
-        before it has been accepted."""
-        with Load(self.database_url, self.redis_url, every_s) as load:
+        before it has been accepted. Its links are those of a member called `load`."""
+        with Load(*self._flow_from, every_s) as load:
             yield load
         self.accepted += load.accepted
         self.rolled_back |= load.rolled_back
