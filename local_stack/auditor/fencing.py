@@ -9,7 +9,7 @@ from uuid import UUID
 
 from local_stack.auditor.findings import Finding
 from local_stack.auditor.history import History
-from shared.core.states import RunState, may_move
+from shared.core.states import TERMINAL, RunState, may_move
 
 #: A statement may begin under its attempt, and be recorded just after that was taken away.
 _SLACK = timedelta(seconds=1)
@@ -71,7 +71,9 @@ def _life(run_id: UUID, steps: Sequence[Any], audited: set[tuple[str, str]]) -> 
                 subject,
                 f"went from attempt {step.attempt_was} to {step.attempt} as {step.state_was} became {step.state}",
             )
-        if step.state != step.state_was and not may_move(RunState(step.state_was), RunState(step.state)):
+        if step.state == step.state_was and step.state in TERMINAL:
+            yield Finding("C", subject, f"had {step.state}, and was finished again")
+        elif step.state != step.state_was and not may_move(RunState(step.state_was), RunState(step.state)):
             yield Finding("C", subject, f"was {step.state_was}, and became {step.state}")
         free = step.max_attempts - step.max_attempts_was
         replayed = step.state_was == "dead" and step.state == "pending"

@@ -57,6 +57,8 @@ def settle(cluster: Cluster, say: Callable[[str], None]) -> Calm:
     began = time.monotonic()
     live = _until(lambda: _rows(work, _LIVE, at=at), RUNS_WITHIN_S, say)
     took_s = round(time.monotonic() - began, 1)
+    # Webhooks may have been given up. What succeeded is read again once a day: that day has passed.
+    work.rows("UPDATE refunds SET reconciled_at = reconciled_at - interval '1 day'")
     effects = _until(lambda: _open_effects(cluster, at), EFFECTS_WITHIN_S, say, lambda: _nudge(work))
     return Calm(Rest(at=at, within_s=RUNS_WITHIN_S), took_s, (*live, *effects))
 
@@ -67,12 +69,12 @@ def _rows(work: Work, sql: str, **params: object) -> Sequence[str]:
 
 def _open_effects(cluster: Cluster, at: datetime) -> Sequence[str]:
     left = list(_rows(cluster.work, _EFFECTS, at=at))
-    submitted = cluster.work.rows("SELECT id, provider_refund_id FROM refunds WHERE status = 'submitted'")
-    if not left and submitted:
-        settled = {entry["id"]: entry["status"] for entry in cluster.stripe.refunds()}
-        for row in submitted:
-            if settled.get(row.provider_refund_id) != "pending":
-                left.append(f"refund {row.id} is submitted, and Stripe has settled it")
+    if not left:
+        booked = {entry["id"]: entry["status"] for entry in cluster.stripe.refunds()}
+        sql = "SELECT id, status, provider_refund_id FROM refunds WHERE status IN ('submitted', 'succeeded')"
+        for row in cluster.work.rows(sql):
+            if booked.get(row.provider_refund_id) != {"submitted": "pending"}.get(row.status, row.status):
+                left.append(f"refund {row.id} is {row.status}, and Stripe says otherwise")
     return left
 
 

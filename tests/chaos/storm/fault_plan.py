@@ -74,13 +74,17 @@ def _freeze(rand: Random) -> Sequence[Drawn]:
 
 
 def _fail_at(rand: Random) -> Sequence[Drawn]:
-    """A process starts again with a failpoint, and without one later."""
-    name = rand.choice(MEMBERS)
+    """A process starts again with a failpoint, and without one later. What stopped goes on first: by then it is late."""
+    name = rand.choice((*SCHEDULERS, *WORKERS, *WORKERS, *APIS))
     point = rand.choice(_POINTS[name.partition("-")[0]])
-    action = rand.choice(["kill", "kill", "stop", "error", f"stall:{rand.choice([1, 3, 6])}"])
+    action = rand.choice(["kill", "kill", "stop", "stop", "stall:6", "stall:1", "error"])
     failpoint = f"{point}={action}@{rand.choice([1, 1, 2, 5, 20])}"
-    lasts_s = rand.uniform(6, 15)
-    return [(0, "arm", {"name": name, "failpoint": failpoint}), (lasts_s, "disarm", {"name": name})]
+    lasts_s = rand.uniform(8, 16)
+    return [
+        (0, "arm", {"name": name, "failpoint": failpoint}),
+        (lasts_s - 2, "thaw", {"name": name}),
+        (lasts_s, "disarm", {"name": name}),
+    ]
 
 
 def _break_link(rand: Random) -> Sequence[Drawn]:
@@ -97,7 +101,7 @@ def _break_all_links(rand: Random) -> Sequence[Drawn]:
 
 def _link(rand: Random, name: str, server: str, how: str) -> Sequence[Drawn]:
     where = {"name": name, "server": server}
-    return [(0, "break link", {**where, "how": how}), (rand.choice([0.5, 2, 5, 10]), "heal link", where)]
+    return [(0, "break link", {**where, "how": how}), (rand.choice([0.5, 2, 6, 10]), "heal link", where)]
 
 
 def _reset_link(rand: Random) -> Sequence[Drawn]:

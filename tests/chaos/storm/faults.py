@@ -224,10 +224,14 @@ def _copy(source: Path, target: Path) -> None:
         os.chown(other, os.stat(one).st_uid, os.stat(one).st_gid)
         return other
 
-    shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns("temp-*"))
-    for directory, _, _ in os.walk(target):
-        owner = (source / Path(directory).relative_to(target)).stat()
-        os.chown(directory, owner.st_uid, owner.st_gid)
+    try:
+        shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns("temp-*"))
+        for directory, _, _ in os.walk(target):
+            owner = (source / Path(directory).relative_to(target)).stat()
+            os.chown(directory, owner.st_uid, owner.st_gid)
+    except OSError:  # the server removed a file meanwhile
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 def _named(name: str, member: Member) -> str:

@@ -31,6 +31,10 @@ def a_second_finisher(world: World) -> None:
     world.sql("UPDATE job_runs SET state = 'dead', error = 'late' WHERE id = :id", id=world.id("plain"))
 
 
+def a_second_finisher_of_one_mind(world: World) -> None:
+    world.finish("plain")
+
+
 def a_run_that_ended_unclaimed(world: World) -> None:
     world.run("skipper", reason="asked")
     world.finish("skipper", "skipped")
@@ -85,6 +89,7 @@ PLANTED: list[tuple[Plant, str, str, str]] = [
     (an_attempt_that_was_lowered, "C", "lowered", "from attempt 1 to 0"),
     (a_claim_without_an_attempt, "C", "unclaimed", "from attempt 0 to 0"),
     (a_second_finisher, "C", "plain", "was succeeded, and became dead"),
+    (a_second_finisher_of_one_mind, "C", "plain", "was finished again"),
     (a_run_that_ended_unclaimed, "C", "skipper", "was pending, and became skipped"),
     (a_run_that_came_back, "C", "cancelled", "was cancelled, and became pending"),
     (an_attempt_that_never_was, "C", "refund", "names attempt 5"),
