@@ -1,7 +1,9 @@
 """Rows 4, 5: a leader that stands still, and how long it may believe that it leads."""
 
 import signal
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,8 +22,10 @@ from tests.chaos.succession import (
 )
 from tests.wait import wait_until
 
-#: Longer than the lock lives and its successor needs to begin.
-STALL_S = 7
+#: Longer than the lock lives and a standby needs to begin.
+STALL_S = 5
+#: So many take longer than that.
+RENEWALS = 16
 #: `reason` of a term that ended because the trust did.
 UNTRUSTED = {"refused", "unanswered", "loop_stalled", "untrusted"}
 
@@ -80,24 +84,40 @@ def test_row_04_leaders_stopped_beyond_their_ttl_fire_nothing_when_they_go_on(
 
 @pytest.mark.row(5)
 def test_row_05_a_leader_whose_event_loop_or_renewals_stall_is_replaced_while_they_do(
-    cluster: Cluster,
+    make_cluster: MakeCluster,
 ) -> None:
-    """Given one leader whose event loop stalls and one whose renewing thread does, each beyond the TTL, then another leads
-    before it has woken up, and when it has, it fires nothing."""
+    """Given a leader whose event loop stalls beyond the TTL, and then its successor, whose renewing thread does, then each
+    time the other one leads before the stalled one has woken up, and when it has, it fires nothing."""
+    cluster = make_cluster(env=SECLUDED)
     cluster.start("worker")
-    stalled = list(
-        succession(cluster, f"relay.before_push=stall:{STALL_S}@2", f"leader.renewing=stall:{STALL_S}@2")
-    )
-    for leader, successor in stalled:
-        wait_down(leader)
-        began, woke = (
-            datetime.fromisoformat(each["timestamp"])
-            for each in (successor.wait_for("term_began"), leader.wait_for("term_ended"))
-        )
-        assert began < woke
-        assert [due_at for due_at in told(leader) if due_at > began] == []
+    one = cluster.start("scheduler", failpoints=f"relay.before_push=stall:{STALL_S}")
+    one.wait_for("term_began")
+    two = cluster.start("scheduler", failpoints=f"leader.renewing=stall:{STALL_S}@{RENEWALS}").wait_ready()
+    every_second(cluster)
+    replaced = [began(two)]
+    wait_down(one)
+    assert replaced[0] < at(one.wait_for("term_ended"))
+    two.wait_for("failpoint_struck")
+    replaced.append(began(one, times=2))
+    wait_down(two)
+    assert replaced[1] < at(two.wait_for("term_ended"))
     judge(cluster)
-    assert cluster.leader() is stalled[-1][1]
+    assert [when for when in fired(one) if replaced[0] < when < replaced[1]] == []
+    assert [when for when in fired(two) if when > replaced[1]] == []
+
+
+def fired(scheduler: Member) -> list[datetime]:
+    """When it committed fires."""
+    return [at(event) for event in scheduler.events("schedule_fired")]
+
+
+def at(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["timestamp"])
+
+
+def began(scheduler: Member, times: int = 1) -> datetime:
+    """When it became leader, so many times."""
+    return at(scheduler.wait_for("term_began", times=times))
 
 
 @pytest.mark.row(5)
