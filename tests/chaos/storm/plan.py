@@ -25,7 +25,7 @@ class Step:
     params: dict[str, Any] = field(compare=False, default_factory=dict)
 
     def __str__(self) -> str:
-        said = " ".join(f"{name}={value}" for name, value in self.params.items())
+        said = " ".join(f"{name}={_short(value)}" for name, value in self.params.items())
         return f"{self.at_s:8.2f} s  {self.lane:<5}  {self.kind:<20} {said}".rstrip()
 
 
@@ -54,3 +54,7 @@ def _work(rand: Random, seconds: float) -> Iterator[tuple[float, Lane, str, dict
         kind, params = work_plan.draw(rand)
         yield round(at_s, 3), "work", kind, params
         at_s += rand.expovariate(WORK_PER_S)
+
+
+def _short(value: object) -> object:
+    return f"{len(value)} of them" if isinstance(value, list) else value

@@ -66,6 +66,8 @@ class Work:
             "pay an invoice": self._pay_an_invoice,
             "remind a customer": self._remind_a_customer,
             "insert poison": self._insert_poison,
+            "enqueue many": self._enqueue_many,
+            "insert many refunds": self._insert_many_refunds,
             **operators.acts,
         }
 
@@ -120,17 +122,27 @@ class Work:
         self._accepted.append(Accepted("ping", run.run_id, key))
         return run.run_id
 
-    async def _insert_poison(self, id: str, args: dict[str, Any], max_attempts: int) -> object:
-        await self._execute(_INSERT_POISON, id=id, args=json.dumps(args), max_attempts=max_attempts)
-        self._accepted.append(Accepted("ping", UUID(id)))
-        return id
+    async def _insert_poison(self, ids: list[str], args: dict[str, Any], max_attempts: int) -> object:
+        rows = [{"id": id, "args": json.dumps(args), "max_attempts": max_attempts} for id in ids]
+        await self._execute(_INSERT_POISON, rows)
+        self._accepted += [Accepted("ping", UUID(id)) for id in ids]
+        return ids
+
+    async def _enqueue_many(self, count: int, sleep_s: float) -> object:
+        args = [jobs.PingArgs(sleep_s=sleep_s)] * count
+        runs = await self._enqueuer.enqueue_many(jobs.PING, args)
+        self._accepted += [Accepted("ping", run.run_id) for run in runs]
+        return count
 
     # ----------------------------------------------------------------------------------------------------- money, mail
 
     async def _insert_refund(self, id: str, **refund: Any) -> object:
-        await self._execute(_INSERT_REFUND, id=id, **refund)
-        self._refunds.add(UUID(id))
-        return id
+        return await self._insert_many_refunds([{"id": id, **refund}])
+
+    async def _insert_many_refunds(self, refunds: list[dict[str, Any]]) -> object:
+        await self._execute(_INSERT_REFUND, refunds)
+        self._refunds |= {UUID(refund["id"]) for refund in refunds}
+        return [refund["id"] for refund in refunds]
 
     async def _refund_by_api(self, times: int, **refund: Any) -> object:
         """Sent twice with one key: both answers must name the same refund."""
@@ -141,7 +153,8 @@ class Work:
         return ids
 
     async def _insert_invoice(self, id: str, customer: str, email: str, owed_s: float) -> object:
-        await self._execute(_INSERT_INVOICE, id=id, customer=customer, email=email, owed_s=owed_s)
+        row = {"id": id, "customer": customer, "email": email, "owed_s": owed_s}
+        await self._execute(_INSERT_INVOICE, [row])
         return id
 
     async def _pay_an_invoice(self, nth: int) -> object:
@@ -169,9 +182,9 @@ class Work:
 
     # --------------------------------------------------------------------------------------------------------- bottom
 
-    async def _execute(self, sql: Any, **params: Any) -> None:
+    async def _execute(self, sql: Any, rows: list[dict[str, Any]]) -> None:
         async with self._database.session() as session:
-            await session.execute(sql, params)
+            await session.execute(sql, rows)
 
     async def _post(self, path: str, content: Mapping[str, Any]) -> Any:
         apis = self._apis()

@@ -113,14 +113,19 @@ def _decide_reminder(rand: Random) -> Drawn:
 
 
 def _poison(rand: Random) -> Drawn:
-    args, most = rand.choice(
-        [
-            ({"sleep_s": "a while"}, 10),  # cannot be read
-            ({"sleep_s": 4}, 1),  # its only attempt may well lose its worker
-            ({"sleep_s": 4}, 2),
-        ]
-    )
-    return "insert poison", {"id": _uuid(rand), "args": args, "max_attempts": most}
+    """Cannot be read; or takes so long that its only attempt, or its second, may well lose its worker."""
+    args, most = rand.choice([({"sleep_s": "a while"}, 10), ({"sleep_s": 4}, 1), ({"sleep_s": 4}, 2)])
+    ids = [_uuid(rand) for _ in range(1 if most > 2 else 8)]
+    return "insert poison", {"ids": ids, "args": args, "max_attempts": most}
+
+
+def _burst(rand: Random) -> Drawn:
+    """More than the workers take at once: a queue that can be lost, and hands full of runs that can be."""
+    return "enqueue many", {"count": rand.choice([50, 250]), "sleep_s": rand.choice([0.2, 1])}
+
+
+def _many_refunds(rand: Random) -> Drawn:
+    return "insert many refunds", {"refunds": [{"id": _uuid(rand), **_refund(rand)} for _ in range(20)]}
 
 
 def _spec(rand: Random, schedule_id: str) -> dict[str, Any]:
@@ -171,6 +176,8 @@ _WORK: Sequence[tuple[Callable[[Random], Drawn], int]] = (
     (_cancel, 4),
     (_retry, 2),
     (_poison, 2),
+    (_burst, 2),
+    (_many_refunds, 1),
     (_decide_refund, 3),
     (_decide_reminder, 2),
     (_edit_schedule, 4),
