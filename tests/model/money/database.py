@@ -57,7 +57,7 @@ class Session:
 
     def __init__(self, database: "SimDatabase") -> None:
         self.database = database
-        self.done: list[str] = []
+        self.done: list[str] = []  # for the trace
         self._undo: list[Callable[[], object]] = []
         self._loaded: list[tuple[Row, Any, dict[str, Any]]] = []
 
@@ -98,9 +98,11 @@ class Session:
         if isinstance(sql, Select):
             return Result(self._select(sql))
         if sql is audit._RECORD:
-            self.insert("audit_log", **(params or {}))
+            decided = dict(params or {})
+            self.insert("audit_log", action=decided["action"], subject=decided["id"])
             return Result([])
-        return Result(self.database.texts[str(sql)](self, Row(**(params or {}))))
+        [text] = [each for begins, each in self.database.texts.items() if str(sql).startswith(begins)]
+        return Result(text(self, Row(**(params or {}))))
 
     async def get(self, model: type[Base], key: Any, **_: Any) -> Any:
         await self.flush()
@@ -132,6 +134,7 @@ class Session:
                 name: getattr(loaded, name) for name in before if getattr(loaded, name) != before[name]
             }
             if changed:
+                self.done.append("row")
                 self.put(row, **changed, updated_at=self.database.tick())
                 before.update(changed)
 

@@ -44,7 +44,7 @@ def plans(acts: Sequence[str], words: Sequence[str], most: int = 30) -> st.Searc
             steps=st.integers(0, 7),
             word=st.sampled_from([GO] * 6 + list(words)),
             then=st.sampled_from(["finish", "leave", "kill", "stop", "hand back", "time-out"]),
-            choice=st.integers(0, 6),
+            choice=st.integers(0, 7),
         ),
         min_size=10,
         max_size=most,
@@ -59,7 +59,7 @@ def play(workers: Workers, process: Process, act: Act) -> None:
     """As the act says, from where the process stands."""
     stage = workers.stage
     process.stopped = False
-    stage.play(process, [GO] * act.steps + [act.word])
+    stage.play(process, [GO] * act.steps + [act.word], act.choice)
     if process.over or process not in stage.processes:
         return  # it ended, or stood still for so long that it counts as dead
     match act.then:

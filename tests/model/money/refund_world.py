@@ -20,7 +20,7 @@ from shared.jobs import (
 from shared.ports import PaymentIntent
 from tests.model.money.database import Row, SimDatabase
 from tests.model.money.refund_sql import SQL, WAITING
-from tests.model.money.stage import GO, Process, Stage
+from tests.model.money.stage import GO, Process, Stage, Violation
 from tests.model.money.stripe import SimStripe
 from tests.model.money.workers import Workers, simulated_sql
 from worker_svc.context import Handler
@@ -35,10 +35,6 @@ HANDLERS: Mapping[str, Handler] = {
     APPLY_STRIPE_EVENT.name: apply_stripe_event,
 }
 CALL_WORDS = ("lost before", "lost after", "late", "500", "409", "429", "403", "unreachable", "lag")
-
-
-class Violation(AssertionError):
-    """An invariant does not hold; the trace says how it came to that."""
 
 
 class RefundWorld:
@@ -200,20 +196,20 @@ class RefundWorld:
         """M and C, at every moment."""
         keys = {attempt.idempotency_key for attempt in self.database.rows("refund_attempts")}
         for key, _ in self.stripe.sent:
-            self._must(key in keys, f"a call with the key {key} that is not on record")
+            self.must(key in keys, f"a call with the key {key} that is not on record")
         for refund in self.database.tables["refunds"].values():
             paying = self.stripe.paying(refund_id=refund.id)
-            self._must(len(paying) <= 1, f"refund {refund.id} is paid {len(paying)} times")
+            self.must(len(paying) <= 1, f"refund {refund.id} is paid {len(paying)} times")
             runs = [
                 r for r in self.workers.live(PROCESS_REFUND.name) if r.args["refund_id"] == str(refund.id)
             ]
-            self._must(len(runs) <= 1, f"refund {refund.id} has {len(runs)} runs")
+            self.must(len(runs) <= 1, f"refund {refund.id} has {len(runs)} runs")
             payment = self.database.rows(
                 "refunds", payment_intent_id=refund.payment_intent_id, status="processing"
             )
-            self._must(len(payment) <= 1, "two refunds of one payment are being paid")
-            opened = [a for a in self.database.rows("audit_log", id=str(refund.id)) if a.action == "retry"]
-            self._must(refund.generation <= 1 + len(opened), "a generation that nobody opened")
+            self.must(len(payment) <= 1, "two refunds of one payment are being paid")
+            opened = self.database.rows("audit_log", subject=str(refund.id), action="retry")
+            self.must(refund.generation <= 1 + len(opened), "a generation that nobody opened")
 
     def check_end(self) -> None:
         """L, and both books against each other."""
@@ -221,16 +217,16 @@ class RefundWorld:
         for refund in self.database.tables["refunds"].values():
             paying = self.stripe.paying(refund_id=refund.id)
             about = f"refund {refund.id} is {refund.status}, Stripe pays {paying}"
-            self._must(refund.status not in WAITING, f"forgotten: {about}")
+            self.must(refund.status not in WAITING, f"forgotten: {about}")
             if refund.status == "submitted":
-                self._must(bool(paying) and paying[0].status != "succeeded", f"not followed: {about}")
+                self.must(bool(paying) and paying[0].status != "succeeded", f"not followed: {about}")
             if refund.id in self.by_hand:
                 continue
             if refund.status == "succeeded":
                 told = [(each.status, each.amount, each.currency) for each in paying]
-                self._must(told == [("succeeded", refund.amount, refund.currency)], f"not so: {about}")
+                self.must(told == [("succeeded", refund.amount, refund.currency)], f"not so: {about}")
             if refund.status == "failed" and not self._refused_after_unclear(refund):
-                self._must(not paying, f"it is paid: {about}")
+                self.must(not paying, f"it is paid: {about}")
 
     def _refused_after_unclear(self, refund: Row) -> bool:
         """An earlier call of it may take effect later than the refusal; then the webhook tells (test_refund_limits.py)."""
@@ -238,6 +234,6 @@ class RefundWorld:
             each.outcome is None for each in self.database.rows("refund_attempts", refund_id=refund.id)
         )
 
-    def _must(self, holds: bool, what: str) -> None:
+    def must(self, holds: bool, what: str) -> None:
         if not holds:
             raise Violation("\n".join([what, *self.stage.trace]))

@@ -32,6 +32,10 @@ LATEST = timedelta(minutes=30)
 LEASE_S = 15.0
 
 
+class Violation(AssertionError):
+    """An invariant does not hold; the trace says how it came to that."""
+
+
 @dataclass(eq=False)
 class Process:
     name: str
@@ -138,12 +142,12 @@ class Stage:
         point.future.set_result(word)
         self._settle()
 
-    def play(self, process: Process, words: Sequence[str]) -> None:
-        """Its next steps, one for each word, as far as it gets."""
+    def play(self, process: Process, words: Sequence[str], which: int = 0) -> None:
+        """Its next steps, one for each word, as far as it gets. `which`, where it does several things at once."""
         for word in words:
             mine = [point for point in self.ready if point.process is process]
             if mine:
-                self.step(mine[0], word)
+                self.step(mine[which % len(mine)], word)
 
     def finish(self, process: Process) -> None:
         """Lets it go on undisturbed to its end."""

@@ -1,7 +1,5 @@
 """Rules 24 to 29, each switched off in turn: one short story that ends well with the rule, and badly without it."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -13,14 +11,13 @@ from shared.core import refunds as core
 from shared.core.refund_review import Decision, Plan
 from shared.core.refunds import RefundStatus, Verdict
 from shared.db import refund_work
-from tests.model.money.refund_world import RefundWorld, Violation
-from tests.model.money.stage import GO, LATE, LOST_AFTER
+from tests.model.money.refund_world import RefundWorld
+from tests.model.money.stage import GO, LATE, LOST_AFTER, Violation
+from tests.model.money.switches import Patches, Switch, both, ends_well_and_badly, patched, sql, without
 from worker_svc.handlers import refund_settling
 from worker_svc.handlers.refund_payment import Payment
 
 DAY = timedelta(hours=25)
-Story = Callable[[RefundWorld], None]
-Switch = Callable[[RefundWorld], list[AbstractContextManager[Any]]]
 
 
 def an_answer_is_lost(world: RefundWorld) -> None:
@@ -110,29 +107,7 @@ def _violated(what: str) -> bool:
     raise Violation(what)
 
 
-def _off(target: Any, name: str, value: Any) -> Switch:
-    return lambda world: [patch.object(target, name, value)]
-
-
-def _db(**rules: bool) -> Switch:
-    def off(world: RefundWorld) -> list[AbstractContextManager[Any]]:
-        vars(world.database.rules).update(rules)
-        return []
-
-    return off
-
-
-def _sql(name: str, rows: Callable[[Any], bool]) -> Switch:
-    """Of this statement's rows only some."""
-
-    def off(world: RefundWorld) -> list[AbstractContextManager[Any]]:
-        statement = world.database.sql[name]
-        return [patch.dict(world.database.sql, {name: lambda s, p: statement(s, p) if rows(p) else []})]
-
-    return off
-
-
-def _a_key_for_each_attempt(world: RefundWorld) -> list[AbstractContextManager[Any]]:
+def _a_key_for_each_attempt(world: RefundWorld) -> Patches:
     def key(refund_id: Any, generation: int) -> str:
         return f"{refund_id}-{generation}-{world.refund(refund_id).run_attempt}"
 
@@ -142,22 +117,16 @@ def _a_key_for_each_attempt(world: RefundWorld) -> list[AbstractContextManager[A
 async def _unchecked(*_: object) -> None: ...
 
 
-def _no_comparison(world: RefundWorld) -> list[AbstractContextManager[Any]]:
-    return [
-        patch.object(Payment, "_check_payment", _unchecked),
-        patch.object(refund_settling, "mismatch", lambda *_: None),
-    ]
-
-
-def _both_at_once(world: RefundWorld) -> list[AbstractContextManager[Any]]:
-    return [*_db(one_at_a_time=False)(world), patch.object(refund_work, "refuse_busy", _unchecked)]
+NO_COMPARISON = both(
+    patched(Payment, "_check_payment", _unchecked), patched(refund_settling, "mismatch", lambda *_: None)
+)
 
 
 async def _take_it_for_paid(payment: Payment, *_: object) -> object:
     return await payment._settling.decide(Verdict(RefundStatus.SUCCEEDED))
 
 
-def _webhook_as_fact(world: RefundWorld) -> list[AbstractContextManager[Any]]:
+def _webhook_as_fact(world: RefundWorld) -> Patches:
     async def told(_: object, refund_id: str) -> object:
         body = next(iter(world.database.tables["webhook_events"].values())).body["data"]["object"]
         found = world.stripe.refunds[refund_id]
@@ -170,40 +139,25 @@ def _open_the_next_generation(facts: review.Facts) -> Plan:
     return Plan(RefundStatus.PENDING, facts.generation + 1)
 
 
-SWITCHES: list[tuple[int, str, Story, Switch]] = [
-    (24, "a key for each attempt", an_answer_is_lost, _a_key_for_each_attempt),
-    (24, "a person's retry always has a new key", a_person_retries_while_a_call_is_under_way,
-     _off(review, "_retry", _open_the_next_generation)),
-    (25, "nothing is compared", a_refund_in_a_currency_that_was_not_paid, _no_comparison),
-    (25, "nothing is frozen or compared", an_edit_after_the_call,
-     lambda world: _db(frozen=False)(world) + _no_comparison(world)),
-    (26, "already refunded is paid", somebody_else_has_refunded_it_all, _off(Payment, "_otherwise", _take_it_for_paid)),
-    (26, "both at once", two_refunds_of_one_payment, _both_at_once),
-    (27, "no age limit", an_answer_is_lost_for_a_day, _off(core, "may_send", lambda _: True)),
-    (28, "no compare-and-set", a_sweep_and_an_enqueue_at_once, _db(compare_and_set=False)),
-    (28, "no sweep", a_worker_dies_and_its_run_with_it, _sql("refund_enqueue", lambda p: False)),
-    (29, "what succeeded is not read again", a_refund_fails_days_later_and_its_webhook_is_lost,
-     _sql("refund_reconcile", lambda p: p.status != "succeeded")),
-    (29, "a webhook is a fact", webhooks_in_the_wrong_order, _webhook_as_fact),
+SWITCHES = [
+    Switch(24, "a key for each attempt", an_answer_is_lost, _a_key_for_each_attempt),
+    Switch(24, "a person's retry always has a new key", a_person_retries_while_a_call_is_under_way,
+           patched(review, "_retry", _open_the_next_generation)),
+    Switch(25, "nothing is compared", a_refund_in_a_currency_that_was_not_paid, NO_COMPARISON),
+    Switch(25, "nothing is frozen or compared", an_edit_after_the_call, both(without(frozen=False), NO_COMPARISON)),
+    Switch(26, "already refunded is paid", somebody_else_has_refunded_it_all,
+           patched(Payment, "_otherwise", _take_it_for_paid)),
+    Switch(26, "both at once", two_refunds_of_one_payment,
+           both(without(one_at_a_time=False), patched(refund_work, "refuse_busy", _unchecked))),
+    Switch(27, "no age limit", an_answer_is_lost_for_a_day, patched(core, "may_send", lambda _: True)),
+    Switch(28, "no compare-and-set", a_sweep_and_an_enqueue_at_once, without(compare_and_set=False)),
+    Switch(28, "no sweep", a_worker_dies_and_its_run_with_it, sql("refund_enqueue", lambda *_: [])),
+    Switch(29, "what succeeded is not read again", a_refund_fails_days_later_and_its_webhook_is_lost,
+           sql("refund_reconcile", lambda all_of_them, s, p: [] if p.status == "succeeded" else all_of_them(s, p))),
+    Switch(29, "a webhook is a fact", webhooks_in_the_wrong_order, _webhook_as_fact),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule", "off", "story", "switch"), SWITCHES, ids=[f"{r}: {w}" for r, w, *_ in SWITCHES]
-)
-def test_a_story_ends_well_with_the_rule_and_badly_without_it(
-    rule: int, off: str, story: Story, switch: Switch
-) -> None:
-    _tell(story)
-    with pytest.raises(Violation):
-        _tell(story, switch)
-
-
-def _tell(story: Story, switch: Switch | None = None) -> None:
-    with RefundWorld() as world, ExitStack() as off:
-        for each in switch(world) if switch else []:
-            off.enter_context(each)
-        story(world)
-        world.check()
-        world.calm()
-        world.check_end()
+@pytest.mark.parametrize("switch", SWITCHES, ids=[each.name for each in SWITCHES])
+def test_a_refund_ends_well_with_the_rule_and_badly_without_it(switch: Switch) -> None:
+    ends_well_and_badly(RefundWorld, switch)

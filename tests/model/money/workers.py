@@ -221,8 +221,10 @@ class Workers:
             self.stage.say(f"run {run.job}#{run.seq} was lost by its worker: {run.state}")
         return len(lost)
 
-    def calm(self, jobs: Iterable[JobSpec[Any]], rounds: int, every: timedelta) -> None:
-        """Nothing fails any more: everybody goes on, time passes, the schedules fire."""
+    def calm(
+        self, jobs: Iterable[JobSpec[Any]], rounds: int, every: timedelta, *, due_at: bool = False
+    ) -> None:
+        """Nothing fails any more: everybody goes on, time passes, the schedules fire (with their `due_at`)."""
         self.stage.say("calm")
         for _ in range(rounds):
             for process in list(self.stage.processes):
@@ -234,7 +236,7 @@ class Workers:
             self.pass_time(every)
             self.sweep_leases()
             for spec in jobs:
-                self.enqueue(spec)
+                self.enqueue(spec, due_at=self.stage.now if due_at else None)
             while due := self.due():
                 for run in due:
                     if run.state == "pending":
