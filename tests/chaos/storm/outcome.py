@@ -25,6 +25,7 @@ class Outcome:
     terms: int
     runs: Mapping[str, int]
     runs_retried: int
+    leases_lost: int
     refunds: Mapping[str, int]
     reminders: Mapping[str, int]
     mails: int
@@ -53,7 +54,7 @@ def outcome(
 
     [numbers] = work.rows(
         "SELECT (SELECT coalesce(sum(1 + coalesced), 0) FROM job_runs WHERE due_at IS NOT NULL) AS fires,"
-        " (SELECT count(*) FROM leader_terms) AS terms, (SELECT count(*) FROM job_runs WHERE attempt > 1) AS retried"
+        " (SELECT count(*) FROM leader_terms) AS terms, (SELECT sum(losses) FROM job_runs) AS losses, (SELECT count(*) FROM job_runs WHERE attempt > 1) AS retried"
     )
     return Outcome(
         seed=seed,
@@ -65,6 +66,7 @@ def outcome(
         terms=int(numbers.terms),
         runs=by("SELECT state, count(*) FROM job_runs GROUP BY 1 ORDER BY 1"),
         runs_retried=int(numbers.retried),
+        leases_lost=int(numbers.losses),
         refunds=by("SELECT status, count(*) FROM refunds GROUP BY 1 ORDER BY 1"),
         reminders=by("SELECT status, count(*) FROM payment_reminders GROUP BY 1 ORDER BY 1"),
         mails=mails,
@@ -79,7 +81,10 @@ def table(result: Outcome) -> str:
         ("faults", _listed(result.faults)),
         ("work from outside", f"{_listed(result.work)}; not answered: {result.unanswered}"),
         ("fires", f"{result.fires:,}, in {result.terms} terms of leadership"),
-        ("runs", f"{_listed(result.runs)}; {result.runs_retried:,} took more than one attempt"),
+        (
+            "runs",
+            f"{_listed(result.runs)}; {result.runs_retried:,} took more than one attempt, {result.leases_lost:,} leases were lost",
+        ),
         ("refunds", _listed(result.refunds)),
         ("reminders", f"{_listed(result.reminders)}; {result.mails:,} e-mails"),
         ("calm", f"every run ended or parked after {result.calm_s:g} s"),
