@@ -113,15 +113,15 @@ def _decide_reminder(rand: Random) -> Drawn:
 
 
 def _poison(rand: Random) -> Drawn:
-    """Cannot be read; or takes so long that its only attempt, or its second, may well lose its worker."""
-    args, most = rand.choice([({"sleep_s": "a while"}, 10), ({"sleep_s": 4}, 1), ({"sleep_s": 4}, 2)])
-    ids = [_uuid(rand) for _ in range(1 if most > 2 else 8)]
+    """Cannot be read; or takes so long that its only attempt may well lose its worker."""
+    args, most = rand.choice([({"sleep_s": "a while"}, 10), ({"sleep_s": 4}, 1), ({"sleep_s": 4}, 1)])
+    ids = [_uuid(rand) for _ in range(1 if most > 1 else 8)]
     return "insert poison", {"ids": ids, "args": args, "max_attempts": most}
 
 
 def _burst(rand: Random) -> Drawn:
     """More than the workers take at once: a queue that can be lost, and hands full of runs that can be."""
-    return "enqueue many", {"count": rand.choice([50, 250]), "sleep_s": rand.choice([0.2, 1])}
+    return "enqueue many", {"count": rand.choice([40, 200]), "sleep_s": rand.choice([0.2, 1, 5])}
 
 
 def _many_refunds(rand: Random) -> Drawn:
