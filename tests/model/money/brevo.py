@@ -67,10 +67,10 @@ class SimBrevo(Mailer):
         if word == words.SERVER_ERROR:  # the key is known from now on, and nothing is sent
             request(keep_only=True)
             raise OutcomeUnknown("500")
-        answer = request()
         if word == words.LOST_AFTER:
+            self._unheard(request)
             raise OutcomeUnknown("cut")
-        return answer
+        return request()
 
     async def events(self, tag: str) -> Sequence[MailEvent]:
         word = await self._call(f"events of {tag[-4:]}")

@@ -221,7 +221,7 @@ class SimDatabase:
             session.roll_back()
             self.stage.say(f"    rolled back: {' '.join(session.done)} ({type(error).__name__})")
             raise
-        self.stage.say(f"    committed: {' '.join(session.done)}")
+        self.stage.say(f"    committed: {' '.join(session.done)}", step=True)
         if word == LOST_AFTER:
             raise ConnectionResetError("the commit's answer was lost")
 

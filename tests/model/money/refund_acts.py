@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.core.refund_review import Decision
-from shared.jobs import PROCESS_REFUND
+from shared.jobs import PROCESS_REFUND, RefundArgs
 from tests.model.money.database import Row
 from tests.model.money.plan import Act, pick, play
 from tests.model.money.refund_sql import WAITING
@@ -13,7 +13,20 @@ from tests.model.money.refund_world import RefundWorld
 ACTS: Final = (
     *("attempt",) * 8,
     *("go_on", "due_run", "time", "decide") * 3,
-    *("settle", "sweep", "enqueue", "reconcile", "webhook", "late", "cancel", "edit", "decline", "another"),
+    *(
+        "settle",
+        "sweep",
+        "enqueue",
+        "reconcile",
+        "webhook",
+        "late",
+        "cancel",
+        "edit",
+        "decline",
+        "another",
+        "bury",
+        "by_hand",
+    ),
 )
 TIMES: Final = tuple(timedelta(seconds=s) for s in (6, 20, 120, 1500, 3 * 3600, 22.5 * 3600, 25 * 3600))
 DECISIONS: Final = (Decision.RETRY, Decision.RETRY, *Decision)
@@ -68,7 +81,19 @@ class RefundActs:
         if refund := self._refund(act):
             play(self.workers, self.world.enqueue(refund.id), act)
 
+    def bury(self, act: Act) -> None:
+        """A run has used up its attempts."""
+        if waiting := [run for run in self.workers.live(PROCESS_REFUND.name) if run.state == "pending"]:
+            pick(waiting, act.which).state = "dead"
+
     # ------------------------------------------------------------------------------------------------------ people
+
+    def by_hand(self, act: Act) -> None:
+        """A run that the refund does not name."""
+        if refund := self._refund(act):
+            run = self.workers.enqueue(PROCESS_REFUND, RefundArgs(refund_id=refund.id))
+            self.world.by_hand.add(run.id)
+            play(self.workers, self.workers.claim(run), act)
 
     def decide(self, act: Act) -> None:
         if refund := self._refund(act, "needs_review", "failed"):
@@ -86,8 +111,12 @@ class RefundActs:
 
     def settle(self, act: Act) -> None:
         if paying := self.stripe.paying():
-            status = pick(("succeeded", "failed", "canceled"), act.choice)
-            self.stripe.settle(pick(paying, act.which).id, status)
+            found = pick(paying, act.which)
+            if found.status == "succeeded":
+                self.stripe.settle(found.id, "failed")
+            else:
+                status = pick(("succeeded", "failed", "canceled", "requires_action"), act.choice)
+                self.stripe.settle(found.id, status)
 
     def webhook(self, act: Act) -> None:
         if self.stripe.webhooks:

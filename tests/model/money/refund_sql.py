@@ -81,7 +81,7 @@ async def sweep(s: Session, p: Row) -> list[Row]:
             s.put(refund, **changes, status="needs_review", review_reason=f"{dead} runs of it died")
             answer.append(Row(id=refund.id, run_id=None, parked=True, enqueued=False))
             continue
-        run = new_run(s, p.job, {"refund_id": str(refund.id)}, max_attempts=p.max_attempts)
+        run = new_run(s, p.job, {"refund_id": str(refund.id)}, max_attempts=s.database.rules.attempts)
         s.put(refund, **changes, run_id=run.id, run_attempt=None)
         answer.append(Row(id=refund.id, run_id=run.id, parked=False, enqueued=True))
     return answer

@@ -110,6 +110,15 @@ class ReminderWorld:
         self.workers.pass_time(max(timedelta(0), run.run_at - self.stage.now))
         return self.workers.claim(run)
 
+    def goes_to(self, process: Process, label: str) -> bool:
+        """Up to the point whose label begins so; False: it ended before."""
+        while not process.over:
+            point = next(each for each in self.stage.points if each.process is process)
+            if point.label.startswith(label):
+                return True
+            self.stage.step(point)
+        return False
+
     def decide(self, reminder: Row, action: Action) -> Process:
         """A person decides; `answer` is BadInput where they may not."""
         business_id = self._business_id(reminder)

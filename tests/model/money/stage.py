@@ -88,9 +88,13 @@ class Stage:
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._closing = False
+        self.is_calm = False
         self._killed: list[Process] = []
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, *, step: bool = False) -> None:
+        """A line of the trace; `step`: one that tells nothing once all is calm."""
+        if step and self.is_calm:
+            return
         self.trace.append(f"{self.now - datetime(2030, 1, 1, tzinfo=UTC)}  {line}")
 
     # ------------------------------------------------------------------------------------------- for the simulated world
@@ -125,7 +129,7 @@ class Stage:
 
         self.processes.append(process)
         process.task = self._loop.create_task(run())
-        self.say(f"{name} starts")
+        self.say(f"{name} starts", step=True)
         self._settle()
         return process
 
@@ -138,7 +142,7 @@ class Stage:
         if point.request is not None and self.now - point.since > self.latest:
             return self.kill(point.process)
         self.points.remove(point)
-        self.say(f"{point.process.name}: {point.label}" + (f" [{word}]" if word != GO else ""))
+        self.say(f"{point.process.name}: {point.label}" + (f" [{word}]" if word != GO else ""), step=True)
         point.future.set_result(word)
         self._settle()
 

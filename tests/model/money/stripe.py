@@ -97,15 +97,13 @@ class SimStripe(RefundGateway):
         word = await self._call(f"create {idempotency_key[-8:]}", request)
         if word == words.CONFLICT:
             raise OutcomeUnknown("409: the key is in use")
-        if word == words.SERVER_ERROR:
-            try:
-                request(OutcomeUnknown("500"))
-            except Exception as error:
-                raise OutcomeUnknown("500") from error
-        answer = request()
+        if word == words.SERVER_ERROR and not self._knows(idempotency_key):
+            request(OutcomeUnknown("500"))
+            raise OutcomeUnknown("500")
         if word == words.LOST_AFTER:
+            self._unheard(request)
             raise OutcomeUnknown("cut")
-        return answer
+        return request()
 
     async def retrieve(self, refund_id: str) -> ProviderRefund | None:
         await self._call(f"retrieve {refund_id}")
@@ -154,17 +152,21 @@ class SimStripe(RefundGateway):
             self._stage.say(f"Stripe: refused unheard: {error}")
 
     def _create(self, key: str, params: tuple[Any, ...], keep: Exception | None) -> ProviderRefund:
-        at, known, answer = self._keys.get(key, (None, None, None))
-        if at is None or self._stage.now - at >= KEY_KEPT:
+        _, known, answer = self._keys.get(key, (None, None, None))
+        if not self._knows(key):
             answer = self._answer(*params)
-            if keep is not None or not isinstance(answer, Exception) or self.keeps_refusals:
-                self._keys[key] = (self._stage.now, params, keep or answer)
+            refused = isinstance(answer, Exception)
+            if self.keeps_refusals or not refused:
+                self._keys[key] = (self._stage.now, params, answer if refused else keep or answer)
         elif known != params:
             raise KeyConflict("the key was used with other parameters")
         if isinstance(answer, Exception):
             raise answer
         assert answer is not None
         return answer
+
+    def _knows(self, key: str) -> bool:
+        return key in self._keys and self._stage.now - self._keys[key][0] < KEY_KEPT
 
     def _answer(self, intent: str, amount: int, metadata: Any) -> ProviderRefund | Exception:
         left = self.intents[intent].amount - sum(each.amount for each in self.paying(intent=intent))

@@ -14,12 +14,14 @@ from tests.model.money.refund_world import CALL_WORDS, RefundWorld
     refunds=st.integers(1, 3),
     first_status=st.sampled_from(["succeeded", "pending"]),
     keeps_refusals=st.booleans(),
+    attempts=st.sampled_from([10, 2]),
 )
 def test_each_refund_is_paid_at_most_once_and_none_is_forgotten(
-    plan: list[Act], refunds: int, first_status: str, keeps_refusals: bool
+    plan: list[Act], refunds: int, first_status: str, keeps_refusals: bool, attempts: int
 ) -> None:
     with RefundWorld() as world:
         world.stripe.first_status, world.stripe.keeps_refusals = first_status, keeps_refusals
+        world.database.rules.attempts = attempts
         for _ in range(refunds):
             world.add()
         acts = RefundActs(world)

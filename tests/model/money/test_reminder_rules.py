@@ -20,13 +20,8 @@ MINUTE = timedelta(minutes=1)
 
 def call_ends(world: ReminderWorld, process: Process, word: str) -> None:
     """Up to its call of Brevo, and that one with `word`."""
-    while not process.over:
-        [point] = [each for each in world.stage.points if each.process is process][:1]
-        calls = point.label.startswith("Brevo send")
-        world.stage.step(point, word if calls else GO)
-        if calls:
-            return
-    raise AssertionError("it made no call")
+    assert world.goes_to(process, "Brevo send")
+    world.stage.play(process, [word])
 
 
 def remind(world: ReminderWorld, word: str = GO) -> Any:

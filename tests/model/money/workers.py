@@ -195,7 +195,7 @@ class Workers:
 
     def pass_time(self, by: timedelta) -> None:
         """Heartbeats go on meanwhile, where the process is not stopped; so do time-outs of calls."""
-        self.stage.say(f"{by} pass")
+        self.stage.say(f"{by} pass", step=True)
         self.stage.pass_time(by)
         for process in list(self.stage.processes):
             if process.stopped or process.over or process.lease is None:
@@ -226,6 +226,7 @@ class Workers:
     ) -> None:
         """Nothing fails any more: everybody goes on, time passes, the schedules fire (with their `due_at`)."""
         self.stage.say("calm")
+        self.stage.is_calm = True
         for _ in range(rounds):
             for process in list(self.stage.processes):
                 process.stopped = False
