@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine
 
+from local_stack.auditor import snapshot
 from local_stack.demo import view as views
 from local_stack.demo.audit import Audit, audit
 from local_stack.demo.plan import Plan, draw
@@ -86,10 +87,9 @@ class Showcase:
         self._until(self._settled, deadline)
 
     def audit(self) -> Audit:
-        with self._engine.connect() as connection:
-            return audit(
-                connection, self._plan, self._books("STRIPE_API_BASE_URL"), self._books("BREVO_BASE_URL")
-            )
+        stripe, brevo = self._books("STRIPE_API_BASE_URL"), self._books("BREVO_BASE_URL")
+        with snapshot(self._engine) as connection:  # schedules fire on
+            return audit(connection, self._plan, stripe, brevo)
 
     def _settled(self, state: State) -> bool:
         return (
