@@ -9,7 +9,6 @@ import pytest
 
 from local_stack.postgres import StopMode
 from shared import jobs
-from shared.core.jobspec import NoArgs
 from tests.chaos.conftest import MakeCluster
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.link import Link
@@ -59,14 +58,10 @@ class Payment:
     """A refund: how it begins, how often Stripe was asked to make it, and what came of it."""
 
     job: str = jobs.PROCESS_REFUND.name
-    before: str = "claim.taken@2"
-    claimed: str = "claim.committed@2"
     answered: str = "stripe.answered"
 
     def begin(self, cluster: Cluster) -> None:
-        cluster.work.refunds(1)
-        # Claimed first; the refund's own run is the second one.
-        cluster.work.enqueue(jobs.PROCESS_PENDING_REFUNDS, [NoArgs()])
+        cluster.work.pay_now(*cluster.work.refunds(1))
 
     def calls(self, cluster: Cluster) -> int:
         return cluster.stripe.creates()
@@ -84,8 +79,6 @@ class Mail:
     """A reminder, likewise."""
 
     job: str = jobs.SEND_PAYMENT_REMINDER_EMAILS.name
-    before: str = "claim.taken"
-    claimed: str = "claim.committed"
     answered: str = "brevo.answered"
 
     def begin(self, cluster: Cluster) -> None:
@@ -117,10 +110,9 @@ def silence(link: Link) -> None:
 
 
 def stopped_at(cluster: Cluster, failpoint: str, business: Business) -> Member:
-    """A worker that is stopped at this point of its work; it alone has the queue."""
+    """A worker that is stopped at this point of its first work."""
     cluster.start("scheduler", env=BY_HAND).wait_ready()
-    point, _, when = failpoint.partition("@")
-    worker = cluster.start("worker", failpoints=f"{point}=stop{'@' + when if when else ''}").wait_ready()
+    worker = cluster.start("worker", failpoints=f"{failpoint}=stop").wait_ready()
     business.begin(cluster)
     worker.wait_stopped()
     return worker
@@ -135,17 +127,17 @@ def still_no_call(cluster: Cluster, business: Business, for_s: float = 2.0) -> N
 
 @pytest.mark.row(13)
 @EACH
-@pytest.mark.parametrize("point", ["before", "claimed"])
+@pytest.mark.parametrize("point", ["claim.taken", "claim.committed"])
 def test_without_postgres_nothing_is_claimed_and_no_provider_is_called(
     cluster: Cluster, business: Business, point: str
 ) -> None:
-    worker = stopped_at(cluster, getattr(business, point), business)
+    worker = stopped_at(cluster, point, business)
     link = cluster.link(worker.name, "postgres")
     link.cut()
     worker.send(signal.SIGCONT)
     wait_until(lambda: worker.readiness()[0] == 503, 10, "not ready")
     [run] = cluster.work.rows("SELECT state FROM job_runs WHERE job = :job", job=business.job)
-    assert run.state in (("pending", "queued") if point == "before" else ("running",))
+    assert run.state in (("pending", "queued") if point == "claim.taken" else ("running",))
     still_no_call(cluster, business)
     link.heal()
     business.wait_done(cluster)

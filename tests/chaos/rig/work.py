@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from shared import jobs
 from shared.core.jobspec import JobArgs, JobSpec
 from shared.core.schedule import IntervalTrigger, ScheduleSpec
 from shared.db.engine import Database, sync_engine
+from shared.db.refunds import enqueue_for_refund
 from shared.enqueue import Enqueuer
 from shared.queue.connection import connect
 from shared.queue.transport import RedisTransport
@@ -75,17 +76,31 @@ class Work:
         """Calls it with an Enqueuer, in an event loop of its own."""
 
         async def run() -> T:
-            database = Database(self.database_url, application="outsider", bound_s=BOUND_S, pool_size=2)
-            redis = connect(self.redis_url, client_name="outsider")
-            enqueuer = Enqueuer(database, RedisTransport(redis))
-            try:
+            async with self._services() as (_, enqueuer):
                 return await use(enqueuer)
-            finally:
-                await enqueuer.close()
-                await redis.aclose()
-                await database.close()
 
         return asyncio.run(run())
+
+    def pay_now(self, refund_id: UUID) -> None:
+        """Enqueues the run of a refund, as the API does: no sweep comes before it."""
+
+        async def run() -> None:
+            async with self._services() as (database, enqueuer), database.session() as session:
+                await enqueue_for_refund(session, enqueuer, refund_id)
+
+        asyncio.run(run())
+
+    @asynccontextmanager
+    async def _services(self) -> AsyncIterator[tuple[Database, Enqueuer]]:
+        database = Database(self.database_url, application="outsider", bound_s=BOUND_S, pool_size=2)
+        redis = connect(self.redis_url, client_name="outsider")
+        enqueuer = Enqueuer(database, RedisTransport(redis))
+        try:
+            yield database, enqueuer
+        finally:
+            await enqueuer.close()
+            await redis.aclose()
+            await database.close()
 
     def refunds(
         self, n: int = 1, *, amount: int = 1_000, currency: str = "usd", behaviour: str = "succeed"
