@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
-from tests.model import world
+from tests.model import definitions, ledger, ledger_relay, stores, world  # noqa: F401  # they register statements
 from tests.model.database import Database
 from tests.model.invariants import Watch
+from tests.model.processes import Server
 from tests.model.redis import Redis
-from tests.model.rules import Rules
-from tests.model.world import Server, World
+from tests.model.rules import ALL, Rules
+from tests.model.world import World
 
 TTL_S = 2.0
 LEASE_S = 3.0
@@ -17,7 +18,7 @@ GRACE_S = 1.0
 class Cluster(World):
     """A world with PostgreSQL, Redis and a provider. Processes are added by whoever makes them."""
 
-    def __init__(self, rules: Rules = Rules(), seed: int = 0) -> None:  # noqa: B008  # immutable
+    def __init__(self, rules: Rules = ALL, seed: int = 0) -> None:  # immutable
         super().__init__(rules, seed)
         self.asking = None
         self.postgres = Database(self)

@@ -1,11 +1,8 @@
-from collections.abc import Iterator
-
 import pytest
 
 from tests.model.patches import patch
 
 
 @pytest.fixture(autouse=True)
-def simulated_clocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def simulated_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     patch(monkeypatch)
-    yield

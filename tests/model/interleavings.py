@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.core.schedule import ScheduleSpec, at, every
-from tests.model.ledger import RUNS
-from tests.model.machine import Scene
+from tests.model.processes import Process, Task
 from tests.model.rules import Violation
-from tests.model.world import Process, Task, instant
+from tests.model.runs import RUNS
+from tests.model.scene import Scene
+from tests.model.world import instant
 
 
 def task(process: Process, name: str) -> Task:

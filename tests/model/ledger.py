@@ -1,93 +1,15 @@
 """The run ledger, simulated: what each statement of `shared/db/sql` does to the rows. `test_conformance.py` holds it to the
-real ones."""
+real ones. Here: what enqueuers, workers and people do; `ledger_relay.py` has relay and sweeper."""
 
 import json
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from scheduler_svc import sweeper
 from shared.core.states import LIVE
 from tests.model.database import Database, Row, Tx, answers, refuse
-
-RUNS = "job_runs"
-#: Without rule 22: the ledger's partitions, in seconds of `enqueued_at`.
-PARTITION_S = 20.0
-
-
-@dataclass(frozen=True)
-class Run:
-    id: UUID
-    job: str
-    queue: str
-    args: Any
-    priority: int
-    max_attempts: int
-    run_at: datetime
-    enqueued_at: datetime
-    key: str | None = None
-    schedule_id: str | None = None
-    schedule_generation: int | None = None
-    due_at: datetime | None = None
-    coalesced: int = 0
-    overlap: str = "allow"
-    state: str = "pending"
-    attempt: int = 0
-    losses: int = 0
-    worker: str | None = None
-    lease_until: datetime | None = None
-    cancel_requested: bool = False
-    error: str | None = None
-    reason: str | None = None
-    result: Any = field(default=None, hash=False)
-    queued_at: datetime | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    def __str__(self) -> str:
-        return f"run {self.id.int} {self.job} {self.state}:{self.attempt}/{self.max_attempts} {self.error or self.reason or ''}"
-
-
-def paused(tx: Tx, run: Run) -> bool:
-    """Rule 23."""
-    places = (("queue", run.queue), ("job", run.job), ("schedule", run.schedule_id))
-    return tx.database.world.rules.on(23) and any(tx.get("pauses", place) is not None for place in places)
-
-
-def _matches(tx: Tx, message: tuple[UUID, int], *states: str) -> Run | None:
-    """The run that a message stands for (rule 5)."""
-    run: Run | None = tx.get(RUNS, message[0])
-    if run is None or (tx.database.world.rules.on(5) and run.attempt != message[1] - 1):
-        return None
-    return run if run.state in states or not tx.database.world.rules.on(5) else None
-
-
-def save(tx: Tx, run: Run, **changes: Any) -> Run:
-    changed = replace(run, **changes)
-    assert (changed.state == "running") == (changed.lease_until is not None)
-    tx.put(RUNS, run.id, changed)
-    return changed
-
-
-def insert(tx: Tx, **columns: Any) -> Run:
-    now = tx.now()
-    run = Run(**{"id": UUID(int=tx.database.next("runs")), "run_at": now, "enqueued_at": now, **columns})
-    tx.put(RUNS, run.id, run)
-    return run
-
-
-def taken(tx: Tx, *unique: Any, now: datetime) -> bool:
-    """Whether a unique key is; waits for whoever is about to take it. Without rule 22 each partition has keys of its own."""
-    if not tx.database.world.rules.on(22):
-        unique = (*unique, now.timestamp() // PARTITION_S)
-    tx.lock("unique", *unique)
-    if tx.get("unique", unique) is not None:
-        return True
-    tx.put("unique", unique, True)
-    return False
+from tests.model.runs import RUNS, Run, insert, named, paused, save, taken
 
 
 @answers("enqueue")
@@ -112,9 +34,13 @@ def enqueue(
     for n in order:
         if keys[n] is not None and taken(tx, "key", job, keys[n], now=now) and db.world.rules.on(36):
             continue
-        columns = dict(
-            job=job, queue=queue, priority=priority, max_attempts=max_attempts, schedule_id=schedule_id
-        )
+        columns = {
+            "job": job,
+            "queue": queue,
+            "priority": priority,
+            "max_attempts": max_attempts,
+            "schedule_id": schedule_id,
+        }
         ids[n] = insert(tx, **columns, args=json.loads(args[n]), key=keys[n], run_at=run_ats[n] or now).id
     return [
         Row(ord=n + 1, id=ids.get(n), key=keys[n], due=(run_ats[n] or now) <= now) for n in range(len(args))
@@ -133,7 +59,7 @@ def claim(
     now = tx.now()
     found = {}
     for message in sorted(zip(ids, attempts, strict=True)):
-        run = _matches(tx, message, "pending", "queued")
+        run = named(tx, message, "pending", "queued")
         if run is not None and run.run_at <= now:
             tx.lock(RUNS, run.id)
             found[run.id] = run
@@ -144,7 +70,7 @@ def claim(
             continue
         _one_running(tx, run)
         lease = now + timedelta(seconds=lease_s)
-        changes = dict(worker=worker, started_at=now, queued_at=None, lease_until=lease)
+        changes = {"worker": worker, "started_at": now, "queued_at": None, "lease_until": lease}
         claimed.append(save(tx, run, state="running", attempt=run.attempt + 1, **changes))
     names = "id job queue args attempt max_attempts losses cancel_requested schedule_id due_at overlap enqueued_at started_at"
     return [Row({name: getattr(run, name) for name in names.split()}) for run in claimed]
@@ -157,7 +83,9 @@ def _one_running(tx: Tx, run: Run) -> None:
     tx.lock("running", run.schedule_id)
     for other in tx.rows(RUNS):
         same = (
-            other.schedule_id == run.schedule_id and other.overlap == "queue" and other.schedule_id is not None
+            other.schedule_id == run.schedule_id
+            and other.overlap == "queue"
+            and other.schedule_id is not None
         )
         if same and other.state == "running" and other.id != run.id:
             raise refuse(IntegrityError, "job_runs_one_running")
@@ -206,9 +134,9 @@ def finish(
     for n, run in held:
         back, error = states[n] == "pending", errors[n]
         run_at = (run_ats[n] or now + timedelta(seconds=delays[n])) if back else run.run_at
-        cost = dict(max_attempts=run.max_attempts + free[n])
+        cost = {"max_attempts": run.max_attempts + free[n]}
         if free[n] and not rules.on(4):
-            cost = dict(attempt=run.attempt - 1)
+            cost = {"attempt": run.attempt - 1}
         save(
             tx,
             run,
@@ -223,88 +151,10 @@ def finish(
             reason=error if states[n] == "cancelled" else run.reason,
             result=None if results[n] is None else json.loads(str(results[n])),
             finished_at=None if back else now,
-            **cost,  # type: ignore[arg-type]
+            **cost,
         )
         db.world.watch.outcome(run, attempts[n])
     return [Row(id=run.id) for _, run in held]
-
-
-@answers("relay_pick")
-def relay_pick(db: Database, tx: Tx, *, queues: list[str], per_queue: int) -> list[Row]:
-    now, runs = tx.now(), tx.rows(RUNS)
-    heads: dict[str, Run] = {}
-    series = [r for r in runs if r.overlap == "queue" and r.due_at is not None and r.state in LIVE]
-    for run in sorted(series, key=lambda r: (r.state == "pending", r.schedule_generation, r.due_at)):
-        heads.setdefault(str(run.schedule_id), run)
-    due = [
-        run
-        for run in runs
-        if run.state == "pending" and run.run_at <= now and not paused(tx, run)
-        if run.overlap != "queue"
-        or run.due_at is None
-        or heads[run.schedule_id].id == run.id
-        or not db.world.rules.on(19)
-    ]
-    picked = []
-    for queue in queues:
-        mine = sorted((r for r in due if r.queue == queue), key=lambda r: (r.run_at, r.id))
-        picked += [Row(id=r.id, attempt=r.attempt + 1, queue=queue, priority=r.priority) for r in mine[:per_queue]]
-    return picked
-
-
-@answers("relay_mark")
-def relay_mark(db: Database, tx: Tx, *, ids: list[UUID], attempts: list[int]) -> list[Row]:
-    marked = []
-    for message in sorted(zip(ids, attempts, strict=True)):
-        run = _matches(tx, message, "pending")
-        due = run is not None and (run.run_at <= tx.now() or not db.world.rules.on(5)) and not paused(tx, run)
-        if run is not None and due and tx.lock(RUNS, run.id, skip=True):
-            marked.append(save(tx, run, state="queued", queued_at=tx.now(), lease_until=None))
-    return [Row(id=run.id) for run in marked]
-
-
-@answers("unqueue")
-def unqueue(db: Database, tx: Tx, *, ids: list[UUID], attempts: list[int], delay_s: float) -> list[Row]:
-    later = tx.now() + timedelta(seconds=delay_s)
-    for message in sorted(zip(ids, attempts, strict=True)):
-        run = _matches(tx, message, "pending", "queued")
-        if run is not None:
-            tx.lock(RUNS, run.id)
-            save(tx, run, state="pending", queued_at=None, run_at=later, lease_until=None)
-    return []
-
-
-@answers("sweep_pick")
-def sweep_pick(db: Database, tx: Tx, *, most: int) -> list[Row]:
-    lost = []
-    for run in tx.rows(RUNS):
-        if run.state == "running" and run.lease_until < tx.now() and len(lost) < most:
-            if tx.lock(RUNS, run.id, skip=True):
-                lost.append(run)
-                db.world.watch.judged(run)
-    names = ("id", "job", "attempt", "max_attempts")
-    return [Row({**{n: getattr(run, n) for n in names}, "losses": run.losses + 1}) for run in lost]
-
-
-@answers("sweep_note")
-def sweep_note(db: Database, tx: Tx, *, ids: list[UUID]) -> list[Row]:
-    for run_id in ids:
-        tx.lock(RUNS, run_id)
-        run = tx.get(RUNS, run_id)
-        save(tx, run, losses=run.losses + 1)
-    return []
-
-
-@answers(sweeper._SERVER_IS_YOUNG)
-def server_is_young(db: Database, tx: Tx, *, lease_s: float) -> list[Row]:
-    return [Row(young=db.world.rules.on(12) and db.world.now - db.started_at < lease_s)]
-
-
-@answers("queued_page")
-def queued_page(db: Database, tx: Tx, *, after: UUID, most: int, older_than_s: float) -> list[Row]:
-    before = tx.now() - timedelta(seconds=older_than_s)
-    page = [r for r in tx.rows(RUNS) if r.state == "queued" and r.id > after and r.queued_at < before]
-    return [Row(id=r.id, attempt=r.attempt + 1, queue=r.queue, priority=r.priority) for r in page[:most]]
 
 
 @answers("cancel")
@@ -315,8 +165,8 @@ def cancel(db: Database, tx: Tx, *, id: UUID, reason: str) -> list[Row]:
     tx.lock(RUNS, id)
     if run.state == "running":
         return [Row(id=id, state=save(tx, run, cancel_requested=True).state)]
-    ended = dict(reason=reason, finished_at=tx.now(), queued_at=None)
-    return [Row(id=id, state=save(tx, run, state="cancelled", cancel_requested=True, **ended).state)]  # type: ignore[arg-type]
+    ended = {"reason": reason, "finished_at": tx.now(), "queued_at": None}
+    return [Row(id=id, state=save(tx, run, state="cancelled", cancel_requested=True, **ended).state)]
 
 
 @answers("replay")
@@ -326,6 +176,6 @@ def replay(db: Database, tx: Tx, *, id: UUID, more: int) -> list[Row]:
         return []
     tx.lock(RUNS, id)
     attempt = run.attempt if db.world.rules.on(4) else 0
-    fresh = dict(max_attempts=attempt + more, losses=0, cancel_requested=False, finished_at=None)
+    fresh = {"max_attempts": attempt + more, "losses": 0, "cancel_requested": False, "finished_at": None}
     run = save(tx, run, state="pending", run_at=tx.now(), attempt=attempt, **fresh)
     return [Row(id=run.id, attempt=run.attempt + 1, queue=run.queue, priority=run.priority)]

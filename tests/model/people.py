@@ -19,11 +19,13 @@ from shared.db import ledger
 from shared.enqueue import Enqueuer
 from shared.ports import Message
 from tests.model.cluster import Cluster
-from tests.model.database import AsyncDatabase, Database, Engine, Row, Tx
+from tests.model.connections import AsyncDatabase, Engine
+from tests.model.database import Database, Row, Tx
 from tests.model.jobs import JOBS
+from tests.model.processes import Process
 from tests.model.rules import Violation
 from tests.model.stores import SCHEDULES
-from tests.model.world import Process, drive
+from tests.model.world import drive
 
 AWAY = (OSError, RedisError)
 
@@ -55,7 +57,7 @@ class Caller(Process):
             committed.append(queue)
             await push(queue, messages)
 
-        enqueuer.push_now = push_now  # type: ignore[method-assign]
+        enqueuer.push_now = push_now
         try:
             drive(enqueuer.enqueue(JOBS[job], NoArgs(), key=key))
         except AWAY:
@@ -76,7 +78,7 @@ class Operator(Process):
             try:
                 act()
             except (*AWAY, BadInput, IntegrityError, TimeoutError) as error:
-                self.world.fault(f"operator: {what} left undone: {error!r}")
+                self.world.fault(f"operator: {what} left undone: {type(error).__name__}")
 
         self.spawn(what, body)
 

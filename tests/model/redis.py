@@ -11,7 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from scheduler_svc import leader_lock
 from shared.ports import Message
 from shared.queue import keys
-from tests.model.world import Process, Server, World
+from tests.model.processes import Process, Server
+from tests.model.world import World
 
 Member = tuple[Any, int]
 

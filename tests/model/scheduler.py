@@ -24,9 +24,10 @@ from shared.core.schedule import ScheduleSpec, every
 from shared.core.trust import Grant, Step, Trust, renew_every_s
 from shared.health import Readiness
 from tests.model.cluster import LEASE_S, TTL_S, Cluster
-from tests.model.database import AsyncDatabase, Engine
+from tests.model.connections import AsyncDatabase, Engine
 from tests.model.jobs import JOBS
-from tests.model.world import Process, drive
+from tests.model.processes import Process
+from tests.model.world import drive
 
 #: What a failure of either server looks like.
 AWAY = (SQLAlchemyError, OSError, RedisError)
@@ -101,7 +102,7 @@ class Scheduler(Process):
         self.outages = kind(Readiness("postgres", "redis"))
         self.lock = LeaderLock("redis://model", TTL_S)
         self.lock._redis.close()
-        self.lock._redis = self.cluster.redis  # type: ignore[assignment]
+        self.lock._redis = self.cluster.redis
         bound_s = TTL_S * 0.8
         self.engine = Engine(self.cluster.postgres, self.name, bound_s)
         self.database = AsyncDatabase(self.engine)
@@ -134,7 +135,7 @@ class Scheduler(Process):
         self.trust = (Trust if self.world.rules.on(16) else Gullible)(TTL_S, asked_at)
         tasks = []
         try:
-            number = drive(begin_term(self.database, self.name))  # type: ignore[arg-type]
+            number = drive(begin_term(self.database, self.name))
             term = self.term = self._new_term(number)
             if self.left:
                 term.end("shutdown")
@@ -156,11 +157,11 @@ class Scheduler(Process):
         cluster = self.cluster
         term = Term(
             number,
-            self,  # type: ignore[arg-type]
+            self,
             Resources(
-                self.engine,  # type: ignore[arg-type]
-                self.database,  # type: ignore[arg-type]
-                cluster.redis,  # type: ignore[arg-type]
+                self.engine,
+                self.database,
+                cluster.redis,
                 cluster.redis,
                 self.outages,
                 definitions(self.version) if self.world.rules.on(17) else [],
@@ -170,7 +171,7 @@ class Scheduler(Process):
             ),
         )
         self.relay_at = math.inf
-        term._relay.kick_in = lambda s: setattr(self, "relay_at", self.world.now + s)  # type: ignore[method-assign]
+        term._relay.kick_in = lambda s: setattr(self, "relay_at", self.world.now + s)
         return term
 
     def _renew(self, term: Term) -> None:
@@ -229,11 +230,10 @@ class Scheduler(Process):
         """Without rule 17: whoever starts writes its definitions, and their next fires count from now."""
         [each] = definitions(self.version)
         with self.engine.begin() as connection:
-            rows = sync.definitions.lock_rows(connection, [each.spec.id])  # type: ignore[arg-type]
+            rows = sync.definitions.lock_rows(connection, [each.spec.id])
             now = self.cluster.postgres.now()
             origin = sync.Origin(each.version, each.settings_hash)
             if not rows:
-                return sync.definitions.insert(connection, each.spec, origin, now)  # type: ignore[arg-type]
+                return sync.definitions.insert(connection, each.spec, origin, now)
             row = SimpleNamespace(**{**rows[0], "next_run_time": None, "broken_due": None})
-            sync.definitions.replace(connection, row, each.spec, origin)  # type: ignore[arg-type]
-
+            sync.definitions.replace(connection, row, each.spec, origin)

@@ -1,44 +1,34 @@
 """Each rule is needed: with it the model holds, without it an invariant breaks."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.cluster import Cluster
 from tests.model.interleavings import SCRIPTS
-from tests.model.machine import Chaos, Scene
+from tests.model.machine import wander
 from tests.model.rules import Rules, Violation
+from tests.model.scene import Scene
 
-#: Found by random search, without a script: the rule, and the invariants that may break first.
+#: Found by a random walk: by rule, the invariants that may break first, and the seed from which on to look.
 SEARCHED = {
-    1: "T",
-    2: "U",
-    3: "T",
-    4: "C",
-    5: "C",
-    8: "T",
-    9: "L",
-    10: "T",
-    11: "T",
-    16: "T",
-    17: "L",
-    19: "U",
-    21: "T",
-    22: "U",
-    23: "L",
-    35: "L",
-    36: "U",
+    1: ("TL", 2),
+    2: ("U", 4),
+    3: ("T", 12),
+    4: ("CP", 2),
+    5: ("C", 0),
+    8: ("T", 58),
+    9: ("L", 0),
+    10: ("T", 8),
+    11: ("T", 1),
+    16: ("T", 0),
+    17: ("L", 2),
+    19: ("U", 0),
+    21: ("T", 2),
+    22: ("U", 1),
+    23: ("L", 0),
+    35: ("L", 0),
+    36: ("U", 0),
 }
-SEARCH = settings(
-    derandomize=True,
-    max_examples=300,
-    stateful_step_count=60,
-    phases=[Phase.generate],
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    report_multiple_bugs=False,
-)
+TRIES = 100
 
 
 @pytest.mark.parametrize("number", sorted(SCRIPTS))
@@ -51,13 +41,23 @@ def test_a_spelled_out_interleaving_breaks_an_invariant_only_without_its_rule(nu
 
 
 @pytest.mark.parametrize("number", sorted(SEARCHED))
-def test_random_search_breaks_an_invariant_without_the_rule(number: int) -> None:
-    class Broken(Chaos):
-        protocol = Rules(frozenset({number}))
+def test_a_random_walk_breaks_an_invariant_without_the_rule(number: int) -> None:
+    invariants, first = SEARCHED[number]
+    for seed in range(first, first + TRIES):
+        found = broken(seed, number)
+        if found is not None:
+            assert found.invariant in invariants, found
+            wander(seed)  # and with the rule, all is well
+            return
+    pytest.fail(f"rule {number} does not matter in {TRIES} walks")
 
-    with pytest.raises(Violation) as violation:
-        run_state_machine_as_test(Broken, settings=SEARCH)
-    assert violation.value.invariant in SEARCHED[number]
+
+def broken(seed: int, number: int) -> Violation | None:
+    try:
+        wander(seed, Rules(frozenset({number})))
+    except Violation as violation:
+        return violation
+    return None
 
 
 def test_every_rule_of_the_protocols_core_is_shown_to_be_needed() -> None:

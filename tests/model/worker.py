@@ -16,10 +16,12 @@ from shared.db.engine import is_outage
 from shared.db.ledger import ClaimedRun, Finished
 from shared.health import Readiness
 from tests.model.cluster import GRACE_S, LEASE_S, Cluster
-from tests.model.database import AsyncConnection, AsyncDatabase, Database, Engine, Row, Tx
+from tests.model.connections import AsyncConnection, AsyncDatabase, Engine
+from tests.model.database import Database, Row, Tx
 from tests.model.jobs import HANDLERS
-from tests.model.ledger import RUNS
-from tests.model.world import Process, drive
+from tests.model.processes import Process
+from tests.model.runs import RUNS
+from tests.model.world import drive
 from worker_svc import recorder
 from worker_svc.attempts import Attempts, Stop
 from worker_svc.decisions import decide_for
@@ -119,7 +121,7 @@ class Worker(Process):
         self.intake = Intake(QUEUE, self.cluster.redis, self.database, worker=self.name, lease_s=LEASE_S)
         self.recorder = (Recorder if self.world.rules.on(9) else AllOrNothing)(self.database)
         ready = Readiness("database")
-        self.heartbeat = Heartbeat(self.database, self.attempts, ready, lease_s=LEASE_S)  # type: ignore[arg-type]
+        self.heartbeat = Heartbeat(self.database, self.attempts, ready, lease_s=LEASE_S)
         self.claims = self.spawn("intake", self._take)
         self.spawn("recorder", self._record)
         self.spawn("heartbeat", self._beat)
@@ -148,7 +150,7 @@ class Worker(Process):
         batch: Batch = drive(self.intake.claim(free))
         for attempt in batch.attempts:
             self.attempts.add(attempt)
-            self.spawn(f"{attempt.run.id.int}:{attempt.run.attempt}", partial(self._execute, attempt))  # type: ignore[arg-type]
+            self.spawn(f"{attempt.run.id.int}:{attempt.run.attempt}", partial(self._execute, attempt))
         if batch.messages:
             drive(self.intake.acknowledge(batch))
         if not batch.more and not self.left:
@@ -161,7 +163,7 @@ class Worker(Process):
             entry = Entry(self, attempt, decision)
             self.waiting.append(entry)
             self.world.wait_until(lambda: entry.ours is not None)
-        self.attempts.remove(attempt)  # type: ignore[arg-type]
+        self.attempts.remove(attempt)
 
     def decide(self, attempt: Attempt) -> Decision | None:
         """As `Funnel._decide`."""
@@ -181,7 +183,7 @@ class Worker(Process):
             ended = Ended(error=error)
         if run.job == "unstorable":
             return Decision(RunState.SUCCEEDED, result={"text": "\x00"})
-        return verdict(run, attempt.stopped, ended)  # type: ignore[arg-type]
+        return verdict(run, attempt.stopped, ended)
 
     def _record(self) -> None:
         while True:
@@ -217,6 +219,7 @@ class Worker(Process):
         transaction, as `JobContext.complete` does. Raises Fenced."""
         run = attempt.run
         with self.engine.begin() as connection:
+
             def write_business_row(db: Database, tx: Tx) -> list[Row]:
                 if self.world.rules.on(7):  # as refund_fence.sql
                     tx.lock(RUNS, run.id)
@@ -231,11 +234,14 @@ class Worker(Process):
             if done is not None:
                 finished = [Finished(run.id, run.attempt, decide_for(run, done))]
                 database = AsyncConnection(connection)
-                if not drive(ledger.finish(database, finished)) and self.world.rules.on(7):  # type: ignore[arg-type]
+                if not drive(ledger.finish(database, finished)) and self.world.rules.on(7):
                     raise Fenced
 
     def call_provider(self, attempt: Attempt) -> None:
         run = attempt.run
         self.world.ask(
-            self.cluster.provider, "pay", lambda: self.cluster.book.append((run.id, run.attempt)), detail=run.id.int
+            self.cluster.provider,
+            "pay",
+            lambda: self.cluster.book.append((run.id, run.attempt)),
+            detail=run.id.int,
         )

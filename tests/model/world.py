@@ -1,5 +1,5 @@
-"""Processes, time and faults. Everything a process does to a server is an `Ask`, in two steps: the server carries it out, and
-the process gets the answer. Whatever happens to processes, servers and clocks happens between two such steps."""
+"""Time, steps and faults. Everything a process does to a server is an `Ask`, in two steps: the server carries it out, and the
+process gets the answer. Whatever happens to processes, servers and clocks happens between two such steps."""
 
 import random
 import re
@@ -8,124 +8,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent
 
-from tests.model.rules import Rules, Violation
+from tests.model.processes import Ask, Blocked, Process, Server, Task
+from tests.model.rules import ALL, Rules, Violation
 
 EPOCH = datetime(2030, 1, 31, tzinfo=UTC)
 #: A process that was not given its turn for this long counts as ill, as one that was stopped.
 PROMPT_S = 1.0
 #: So many steps without a tick of the clock are a loop that spins.
-SPIN = 2_000
-
-
-class Blocked(Exception):
-    """The row is locked by another transaction: ask again."""
-
-
-@dataclass(eq=False)
-class Ask:
-    """A command on its way (`do`), or a wait (`ready`)."""
-
-    what: str
-    do: Callable[[], Any] = lambda: None
-    server: "Server | None" = None
-    detail: Any = None
-    tx: Any = None
-    ready: Callable[[], bool] | None = None
-    deadline: float = float("inf")
-    since: float = 0.0
-    blocked_at: float | None = None  # when a lock was last found taken
-    answered: bool = False
-    answer: Any = None
-
-
-@dataclass(eq=False)
-class Server:
-    """A server as the network shows it: up, refusing, or silent."""
-
-    name: str
-    timeout_s: float
-    #: What its driver raises when there is no connection, or none any more.
-    error: type[Exception] = ConnectionResetError
-    up: bool = True
-    frozen: bool = False
-
-
-class Task:
-    """A thread of a process, or a coroutine: it runs until it asks."""
-
-    def __init__(self, process: "Process", name: str, body: Callable[[], None], on_loop: bool) -> None:
-        self.process, self.name, self.on_loop = process, name, on_loop
-        self.ask: Ask | None = Ask("starts", ready=lambda: True, since=process.world.now)
-        self.dead = False
-        self.held = False  # its command is delayed on the way
-        self._greenlet = greenlet(lambda _: body())
-
-    def __str__(self) -> str:
-        return f"{self.process.name}.{self.name}"
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a step to take."""
-        ask, process = self.ask, self.process
-        if ask is None:
-            return False
-        if ask.server is not None and not ask.answered and not self.held:
-            return not ask.server.frozen or process.world.now >= ask.deadline
-        if self.held or process.stopped or (process.stalled and self.on_loop):
-            return False
-        return ask.answered or ask.ready is None or ask.ready()
-
-    def resume(self, answer: Any) -> None:
-        world = self.process.world
-        before, world.current, self.ask = world.current, self, None
-        self._greenlet.parent = getcurrent()
-        try:
-            self._greenlet.switch(answer)
-        finally:
-            world.current = before
-        if self._greenlet.dead and self in self.process.tasks:
-            self.process.tasks.remove(self)
-
-    def kill(self) -> None:
-        self.dead, self.ask = True, None
-        if self in self.process.tasks:
-            self.process.tasks.remove(self)
-        if self._greenlet is not getcurrent() and self._greenlet:
-            self._greenlet.parent = getcurrent()
-            self._greenlet.throw(GreenletExit)
-
-
-class Process:
-    """One process on a host of its own: tasks that share memory, and die and stop together."""
-
-    def __init__(self, world: "World", name: str) -> None:
-        self.world, self.name = world, name
-        self.tasks: list[Task] = []
-        self.alive = self.stopped = self.stalled = False
-        self.skew_s = 0.0  # of the wall clock
-        self.boot_s = world.random.uniform(-1e6, 1e6)  # where its monotonic clock began
-        self.ill_at = float("-inf")
-        world.processes[name] = self
-
-    def boot(self) -> None:
-        """Spawns the first tasks."""
-
-    def spawn(self, name: str, body: Callable[[], None], *, on_loop: bool = True) -> Task:
-        task = Task(self, name, body, on_loop)
-        self.tasks.append(task)
-        return task
-
-    def monotonic(self) -> float:
-        return self.world.now + self.boot_s
+SPIN = 20_000
 
 
 @dataclass(eq=False)
 class World:
     """Everything there is. `now` is true time, in seconds; nobody in the world can read it."""
 
-    rules: Rules = Rules()
+    rules: Rules = ALL
     seed: int = 0
     now: float = 0.0
     steps: int = 0
@@ -141,6 +40,7 @@ class World:
         self.random = random.Random(self.seed)
         global here
         here = self
+        Violation.trace = staticmethod(self.report)
 
     # ------------------------------------------------------------------------------------- what processes call
 
@@ -173,7 +73,7 @@ class World:
         if task.dead:
             raise GreenletExit
         task.ask = ask
-        answer = getcurrent().parent.switch()  # type: ignore[union-attr]
+        answer = getcurrent().parent.switch()
         if task.dead:
             raise GreenletExit
         if isinstance(answer, Exception):
@@ -225,7 +125,10 @@ class World:
             task.process.ill_at = self.now
             if ask.tx is not None:
                 ask.tx.abort()
-            ask.answered, ask.answer = True, (ask.server.error if ask.server else OSError)("the connection broke")
+            ask.answered, ask.answer = (
+                True,
+                (ask.server.error if ask.server else OSError)("the connection broke"),
+            )
 
     def tick(self, seconds: float) -> None:
         """Time passes, and nobody does anything."""
@@ -293,7 +196,7 @@ class World:
             ask.tx.detached = False
             ask.tx.abort()
 
-    def report(self, last: int = 200) -> str:
+    def report(self, last: int = 150) -> str:
         """The last steps, one a line: when, who, what, answer."""
         lines = []
         for at, who, what, detail, answer in self.trace[-last:]:
@@ -304,6 +207,8 @@ class World:
 
 def _short(value: Any, most: int = 110) -> str:
     """Run ids are small numbers in the model."""
+    if isinstance(value, Exception):
+        value = type(value).__name__
     told = re.sub(r"UUID\('[0-]*([0-9a-f]*)'\)", lambda found: found[1] or "0", str(value))
     return told if len(told) <= most else told[:most] + "…"
 
