@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test chaos storm bounds soak lint audit sbom lock image clean check-clean help
+.PHONY: venv demo up test chaos storm bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ bounds: venv ## recovery against its promises, into docs/reliability.md: TRIES=2
 soak: venv ## memory and connections over time, into docs/reliability.md: MINUTES=30
 	.venv/bin/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) --write $(ARGS)
 
+bench: venv ## every benchmark beside its peers, into docs/performance.md: NAMES="throughput pickup"
+	.venv/bin/python -m benchmarks $(or $(NAMES),all) --write $(ARGS)
+
+bench-smoke: venv ## that every benchmark works and its audit passes; figures mean nothing
+	.venv/bin/python -m benchmarks all --smoke $(ARGS)
+
 lint: venv ## ruff, types, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -60,7 +66,8 @@ sbom: venv ## write build/sbom.cdx.json, the bill of materials
 lock: venv ## write the locks anew
 	.venv/bin/python -m pip install --quiet uv
 	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra sentry pyproject.toml -o requirements/runtime.txt -q
-	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt -q
+	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt -q
+	.venv/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra peers -c requirements/runtime.txt pyproject.toml -o requirements/peers.txt -q
 	sed -n '/^setuptools==/,/^    # via/p' requirements/dev.txt | grep -v '# via' > requirements/build.txt
 
 image: venv ## build the container images with buildah, and check them

@@ -13,7 +13,7 @@ from deploy.locked import REQUIREMENTS, locked
 from deploy.sbom import hashes_of, make_sbom
 from tests.e2e.processes import REPOSITORY
 
-LOCKS = [REQUIREMENTS / "runtime.txt", REQUIREMENTS / "dev.txt", REQUIREMENTS / "build.txt"]
+LOCKS = [REQUIREMENTS / f"{name}.txt" for name in ("runtime", "dev", "build", "peers")]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
