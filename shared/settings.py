@@ -1,7 +1,6 @@
 """Settings of each process, from the environment: read once, frozen, secrets masked in every print."""
 
 import os
-import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -9,26 +8,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
+from shared.core.mask import mask
 from shared.core.stages import parse_stages
-from shared.db.urls import for_asyncpg
 from shared.failpoints import Failpoint, parse_failpoints
-
-
-def _database_url(value: SecretStr) -> SecretStr:
-    for_asyncpg(value.get_secret_value())  # it reads the certificates, too
-    return value
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("is no Redis URL; it looks like redis://host:6379/0 (or rediss://, unix://)")
-    return value
-
-
-def _http_url(value: str) -> str:
-    if not re.match(r"https?://[^/\s]+", value):
-        raise ValueError("is no URL; it looks like https://host/path")
-    return value.rstrip("/")
+from shared.setting_types import (
+    DatabaseUrl,
+    HeaderSecret,
+    Host,
+    HttpUrl,
+    Line,
+    RedisUrl,
+    Seconds,
+    SentryDsn,
+)
 
 
 def _queues(value: Any) -> Any:
@@ -59,7 +51,6 @@ def _stages(value: str) -> str:
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 OptionalPort = Annotated[Port | None, BeforeValidator(_port)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Settings(BaseSettings):
@@ -69,17 +60,17 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
     )
 
-    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+    database_url: DatabaseUrl = Field(
         description="PostgreSQL, as postgresql://user:password@host:5432/database"
     )
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = Field(
+    redis_url: RedisUrl = Field(
         default=SecretStr("redis://redis:6379/0"), description="Redis, as redis://host:6379/0"
     )
     environment: Literal["development", "production"] = "development"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_dir: str = "logs"
-    sentry_dsn: SecretStr | None = None
+    sentry_dsn: SentryDsn | None = None
     leader_ttl_s: float = Field(default=3.0, ge=0.5, le=300, description="seconds, such as 3")
     run_lease_s: float = Field(default=15.0, ge=1, le=3600, description="seconds, such as 15")
     run_retention_days: int = Field(default=90, ge=1, le=36500, description="days, such as 90")
@@ -95,7 +86,7 @@ class StripeSettings(BaseSettings):
 
     model_config = Settings.model_config
 
-    stripe_api_key: SecretStr | None = Field(default=None, description="sk_live_… or sk_test_…")
+    stripe_api_key: HeaderSecret | None = Field(default=None, description="sk_live_… or sk_test_…")
     stripe_api_base_url: HttpUrl = "https://api.stripe.com"
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_…")
     stripe_rate_per_s: int = Field(
@@ -109,11 +100,11 @@ class BrevoSettings(BaseSettings):
 
     model_config = Settings.model_config
 
-    brevo_api_key: SecretStr | None = Field(default=None, description="xkeysib-…")
+    brevo_api_key: HeaderSecret | None = Field(default=None, description="xkeysib-…")
     brevo_base_url: HttpUrl = "https://api.brevo.com/v3"
     brevo_sender_email: str | None = Field(default=None, description="billing@example.com")
-    brevo_sender_name: str = "CueBX"
-    brevo_webhook_token: SecretStr | None = Field(default=None, description="a long random text")
+    brevo_sender_name: Line = "CueBX"
+    brevo_webhook_token: HeaderSecret | None = Field(default=None, description="a long random text")
     brevo_idempotency_header: Literal["idempotencyKey", "Idempotency-Key", "IdempotencyKey"] = (
         "idempotencyKey"
     )
@@ -121,17 +112,17 @@ class BrevoSettings(BaseSettings):
 
 
 class SchedulerSettings(Settings):
-    refunds_every_s: int = Field(default=300, ge=1, description="seconds, such as 300")
-    reminders_every_s: int = Field(default=3600, ge=1, description="seconds, such as 3600")
+    refunds_every_s: Seconds = Field(default=300, description="seconds, such as 300")
+    reminders_every_s: Seconds = Field(default=3600, description="seconds, such as 3600")
     cleanup_cron: str = Field(default="0 2 * * *", description="crontab(5), such as '0 2 * * *'")
-    reminder_tolerance_s: int = Field(default=86400, ge=1, description="seconds, such as 86400")
+    reminder_tolerance_s: Seconds = Field(default=86400, description="seconds, such as 86400")
     metrics_port: OptionalPort = Field(default=9100, description="a port, 0 for a free one, or off")
-    metrics_host: str = "127.0.0.1"
+    metrics_host: Host = "127.0.0.1"
 
 
 class WorkerSettings(BrevoSettings, StripeSettings, Settings):
-    stripe_api_key: SecretStr | None = Field(default=None, description="sk_live_… or sk_test_…")
-    brevo_api_key: SecretStr = Field(description="xkeysib-…")
+    stripe_api_key: HeaderSecret | None = Field(default=None, description="sk_live_… or sk_test_…")
+    brevo_api_key: HeaderSecret = Field(description="xkeysib-…")
     brevo_sender_email: str = Field(description="billing@example.com", pattern=r"^[^@\s]+@[^@\s]+$")
     worker_queues: Annotated[tuple[Queue, ...], NoDecode, BeforeValidator(_queues)] = Field(
         default=tuple(Queue), description="names separated by commas, such as refunds,maintenance, or all"
@@ -142,13 +133,13 @@ class WorkerSettings(BrevoSettings, StripeSettings, Settings):
         default="-3d,0d,+3d,+7d,+14d", description="days around the due date, such as -3d,0d,+3d"
     )
     metrics_port: OptionalPort = Field(default=9101, description="a port, 0 for a free one, or off")
-    metrics_host: str = "127.0.0.1"
+    metrics_host: Host = "127.0.0.1"
 
 
 class ApiSettings(BrevoSettings, StripeSettings, SchedulerSettings):
-    api_host: str = "127.0.0.1"
+    api_host: Host = "127.0.0.1"
     api_port: Port = 8000
-    api_token: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens)] = Field(
+    api_token: Annotated[tuple[HeaderSecret, ...], NoDecode, BeforeValidator(_tokens)] = Field(
         default=(), description="a long random text; several are separated by commas"
     )
     enable_scheduler: bool = Field(default=True, description="true or false")
@@ -215,4 +206,5 @@ def _complaint(field: str, kind_of_error: str, message: str, kind: type[BaseSett
     if kind_of_error == "missing":
         return f"{field.upper()}: is not set{like}"
     message = message.removeprefix("Value error, ")
-    return f"{field.upper()}: {message[:1].lower()}{message[1:]}{like}"
+    # Some quote what they were given: it may be another variable's value.
+    return f"{field.upper()}: {mask(message[:1].lower() + message[1:])}{like}"

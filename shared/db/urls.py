@@ -1,5 +1,6 @@
 """One database URL, in any of three spellings, turned into what each driver understands."""
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 #: libpq's parameters that asyncpg takes, if at all, as server settings.
 _CERTIFICATES: tuple[str, ...] = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _SERVER_SETTINGS: tuple[str, ...] = ("application_name", "options")
+#: libpq's alone: the asynchronous side has settings of its own, or none.
+_LIBPQS = ("keepalives", "tcp_user_timeout", "target_session", "gssenc", "channel_binding")
+_CACHES = ("prepared_statement_cache_size", "statement_cache_size")
+#: Both take these from the query: a directory of sockets can only be named there.
+_BOTHS = ("host", "port", "user", "password", "passfile")
+_FORM = "it looks like postgresql://user:password@host:5432/database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +35,39 @@ def parse_database_url(raw: str) -> URL:
     try:
         url = make_url(raw)
     except (ArgumentError, ValueError):  # the latter: a port that is no number
-        raise ValueError(
-            "is not a URL; it looks like postgresql://user:password@host:5432/database"
-        ) from None
+        raise ValueError(f"is not a URL; {_FORM}") from None
     if url.drivername not in _DRIVERS:
         raise ValueError(
             f"has the scheme {url.drivername!r}; use postgresql://, postgresql+asyncpg:// or postgresql+psycopg2://"
         )
     if not url.database:
-        raise ValueError("names no database; it looks like postgresql://user:password@host:5432/database")
+        raise ValueError(f"names no database; {_FORM}")
+    if not 0 < (5432 if url.port is None else url.port) < 65536:
+        raise ValueError(f"has the port {url.port}; a port is a number from 1 to 65535")
+    hosts = url.query.get("host", "")
+    if not isinstance(hosts, str) or "," in hosts or "," in (url.host or ""):
+        # One driver would try each of them, the other the last: not always the same database.
+        raise ValueError(f"names several hosts; {_FORM}")
+    url = url.set(drivername="postgresql", query={name: _last(url.query[name]) for name in url.query})
+    _check_text(url)
+    if "port" in url.query and not 0 < _number(url.query, "port") < 65536:
+        raise ValueError("has a port that is no number from 1 to 65535")
     mode = _ssl_mode(url)
     if mode is not None and mode not in _SSL_MODES:
         raise ValueError(f"has sslmode={mode!r}; it is one of {', '.join(_SSL_MODES)}")
-    return url.set(drivername="postgresql")
+    return url
+
+
+def _check_text(url: URL) -> None:
+    """What either driver, or the resolver, would raise UnicodeError or worse for."""
+    query = [*url.query, *map(_last, url.query.values())]
+    for part in (url.host, url.database, url.username, url.password, *query):
+        if part is not None and re.search("[\x00\ud800-\udfff]", part):
+            raise ValueError(f"has a character that is no text; {_FORM}")
+    try:
+        (url.host or "").encode("idna")
+    except UnicodeError:
+        raise ValueError(f"names a host that is none; {_FORM}") from None
 
 
 def for_psycopg2(raw: str) -> DriverUrl:
@@ -49,7 +76,7 @@ def for_psycopg2(raw: str) -> DriverUrl:
     query = dict(url.query)
     if "ssl" in query:
         query["sslmode"] = query.pop("ssl")
-    for name in ("prepared_statement_cache_size", "statement_cache_size"):
+    for name in _CACHES:
         query.pop(name, None)
     return DriverUrl(url.set(drivername="postgresql+psycopg2", query=query), {})
 
@@ -60,7 +87,7 @@ def for_asyncpg(raw: str) -> DriverUrl:
     Raises ValueError, files that cannot be read included.
     """
     url = parse_database_url(raw)
-    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+    query = {name: _last(value) for name, value in url.query.items()}
     args: dict[str, Any] = {}
     mode = _ssl_mode(url)
     files = {name: query.pop(name) for name in _CERTIFICATES if name in query}
@@ -75,19 +102,31 @@ def for_asyncpg(raw: str) -> DriverUrl:
     if settings:
         args["server_settings"] = settings
     if "connect_timeout" in query:
-        args["timeout"] = float(query.pop("connect_timeout"))
-    for name in [
-        name
-        for name in query
-        if name.startswith(("keepalives", "tcp_user_timeout", "target_session", "gssenc", "channel_binding"))
-    ]:
+        # 0 is no limit in libpq, and no time at all in asyncpg: the caller's own limit stays.
+        if seconds := _number(query, "connect_timeout"):
+            args["timeout"] = float(seconds)
+        query.pop("connect_timeout")
+    if "statement_cache_size" in query:
+        # SQLAlchemy passes this one on as the text that it is.
+        args["statement_cache_size"] = _number(query, "statement_cache_size")
+        query.pop("statement_cache_size")
+    if "prepared_statement_cache_size" in query:
+        _number(query, "prepared_statement_cache_size")
+    for name in [name for name in query if name.startswith(_LIBPQS)]:
         query.pop(name)
+    if unknown := sorted(query.keys() - {"prepared_statement_cache_size", *_BOTHS}):
+        raise ValueError(f"has the parameter {unknown[0][:50]!r}, which not both drivers understand")
     return DriverUrl(url.set(drivername="postgresql+asyncpg", query=query), args)
 
 
 def _ssl_mode(url: URL) -> str | None:
     value = url.query.get("sslmode", url.query.get("ssl"))
-    return value if value is None or isinstance(value, str) else value[-1]
+    return value if value is None else _last(value)
+
+
+def _last(value: str | tuple[str, ...]) -> str:
+    """Of a parameter that is given several times, the last one counts."""
+    return value if isinstance(value, str) else value[-1]
 
 
 def _ssl_argument(mode: str, files: Mapping[str, str]) -> Any:
@@ -110,6 +149,13 @@ def _ssl_argument(mode: str, files: Mapping[str, str]) -> Any:
             f"names a certificate file that cannot be used: {named} ({error.strerror})"
         ) from None
     return context
+
+
+def _number(query: Mapping[str, Any], name: str) -> int:
+    value = query[name]
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError(f"has a {name} that is no whole number")
+    return int(value)
 
 
 def _parse_options(options: str) -> dict[str, str]:

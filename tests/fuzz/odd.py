@@ -1,5 +1,6 @@
 """Odd values, and values that are nearly right: the second kind finds more."""
 
+import os
 from typing import Any
 
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 STORABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 #: What any program may send: both of them.
 ANY = st.characters()
+#: What the environment of a process can hold: bytes that are no UTF-8 arrive as lone surrogates.
+ENVIRONMENT = STORABLE | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
 #: Characters that mean something to somebody on the way.
 SHARP = st.sampled_from(
     list("\r\n\t\0\x1b\x7f\"'`\\/%&<>{}[]()$;:,.@#=*+-_ ~^|") + list("\u202e\u200b\u2028\ufeff\U0001f469²٣é")
@@ -33,6 +36,11 @@ def text(alphabet: st.SearchStrategy[str] = STORABLE, most: int = 30) -> st.Sear
     words = WORDS if alphabet is ANY else WORDS.map(lambda word: word.replace("\x00", ""))
     sharp = SHARP if alphabet is ANY else SHARP.filter(lambda character: character != "\x00")
     return st.text(alphabet, max_size=most) | st.text(sharp, max_size=most) | words
+
+
+def held(text: str) -> str:
+    """As a process finds it in its environment or arguments: no NUL, and escaped bytes may be UTF-8 together."""
+    return os.fsdecode(os.fsencode(text.replace("\x00", "")))
 
 
 def integers() -> st.SearchStrategy[int]:

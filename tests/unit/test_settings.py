@@ -93,6 +93,19 @@ MALFORMED = [
     ("DATABASE_URL", "postgresql://h:hunter2/d", "is not a URL"),
     ("DATABASE_URL", "mysql://h/hunter2", "has the scheme 'mysql'"),
     ("REDIS_URL", "hunter2:6379", "is no Redis URL; it looks like redis://host:6379/0"),
+    (
+        "REDIS_URL",
+        "redis://h:hunter2/0",
+        "is no URL that redis-py can use (ValueError); it looks like redis://",
+    ),
+    ("REDIS_URL", "redis://:hunter2@h/x", "has a path that is no number"),
+    ("REDIS_URL", "unix://:hunter2@", "has a path that is no socket"),
+    ("SENTRY_DSN", "hunter2", "is no DSN; it looks like https://key@host/1"),
+    ("STRIPE_API_KEY", "sk_test_hunter2\n", "holds a character that cannot be sent in a header"),
+    ("API_TOKEN", "hunter2,hunter é", "holds a character that cannot be sent in a header"),
+    ("API_HOST", "a..b", "is no address; it looks like 127.0.0.1"),
+    ("METRICS_HOST", "http://h", "is no address; it looks like 127.0.0.1"),
+    ("BREVO_SENDER_NAME", "CueBX\r\nBcc: x@example.com", "has a line break"),
     ("ENVIRONMENT", "prod", "input should be 'development' or 'production'"),
     ("LOG_FORMAT", "xml", "input should be 'json' or 'console'"),
     ("LOG_LEVEL", "loud", "input should be 'DEBUG'"),
@@ -106,6 +119,7 @@ MALFORMED = [
     ("BREVO_SENDER_EMAIL", "billing", "string should match pattern"),
     ("BREVO_IDEMPOTENCY_HEADER", "Key", "input should be 'idempotencyKey'"),
     ("REFUNDS_EVERY_S", "0", "input should be greater than or equal to 1"),
+    ("REFUNDS_EVERY_S", "9" * 12, "input should be less than or equal to 316224000"),
     ("REMINDERS_EVERY_S", "hourly", "input should be a valid integer"),
     ("REMINDER_TOLERANCE_S", "-1", "input should be greater than or equal to 1"),
     ("REMINDER_STAGES", "3 days", "has the stage '3 days'; a stage is a number of days such as -3d"),
@@ -116,6 +130,7 @@ MALFORMED = [
     ("METRICS_PORT", "on", "input should be a valid integer"),
     ("API_PORT", "off", "input should be a valid integer"),
     ("ENABLE_SCHEDULER", "perhaps", "input should be a valid boolean"),
+    ("CUEBX_FAILPOINTS", DATABASE_URL, "'postgresql://***@host/database' is no failpoint"),
 ]
 
 

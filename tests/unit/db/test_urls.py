@@ -33,6 +33,8 @@ def test_every_spelling_becomes_the_url_of_each_driver(scheme: str) -> None:
             {"server_settings": {"search_path": "a", "jit": "off"}},
         ),
         ("connect_timeout=7", {"timeout": 7.0}),
+        ("connect_timeout=0", {}),
+        ("statement_cache_size=0", {"statement_cache_size": 0}),
         ("keepalives=1&keepalives_idle=5&tcp_user_timeout=9&target_session_attrs=any&gssencmode=disable", {}),
         ("sslmode=disable&sslmode=require", {"ssl": "require"}),
         ("", {}),
@@ -51,6 +53,12 @@ def test_what_asyncpg_knows_itself_stays_in_the_url() -> None:
     driver = for_asyncpg("postgresql://h/d?prepared_statement_cache_size=0&sslmode=disable")
 
     assert dict(driver.url.query) == {"prepared_statement_cache_size": "0"}
+
+
+def test_a_directory_of_sockets_is_named_in_the_query_for_both() -> None:
+    raw = "postgresql://me@/d?host=/var/run/postgresql&port=5433"
+    for driver in (for_asyncpg(raw), for_psycopg2(raw)):
+        assert dict(driver.url.query) == {"host": "/var/run/postgresql", "port": "5433"}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,7 @@ def test_a_certificate_file_that_cannot_be_used_is_one_complaint_that_names_it(
         ("ssl=require", {"sslmode": "require"}),
         ("sslmode=verify-full&application_name=me", {"sslmode": "verify-full", "application_name": "me"}),
         ("prepared_statement_cache_size=0&statement_cache_size=0", {}),
+        ("sslmode=disable&sslmode=require", {"sslmode": "require"}),
     ],
 )
 def test_psycopg2_gets_the_parameters_as_libpq_spells_them(query: str, kept: dict[str, str]) -> None:
@@ -100,9 +109,35 @@ def test_psycopg2_gets_the_parameters_as_libpq_spells_them(query: str, kept: dic
         ("postgresql+psycopg://h/d", "has the scheme 'postgresql\\+psycopg'"),
         ("postgresql://h", "names no database"),
         ("postgresql://h:port/d", "is not a URL"),
+        ("postgresql://h:70000/d", "has the port 70000"),
+        ("postgresql://h:0/d", "has the port 0"),
+        ("postgresql://h/d?port=x", "has a port that is no whole number"),
+        ("postgresql://h/d?port=70000", "has a port that is no number from 1 to 65535"),
+        ("postgresql://h,i/d", "names several hosts"),
+        ("postgresql:///d?host=h&host=i", "names several hosts"),
+        ("postgresql:///d?host=h,i", "names several hosts"),
+        ("postgresql://h/d%00", "has a character that is no text"),
+        ("postgresql://h/d?application_name=%00", "has a character that is no text"),
+        ("postgresql://a..b/d", "names a host that is none"),
         ("postgresql://h/d?sslmode=on", "has sslmode='on'; it is one of disable, "),
     ],
 )
 def test_what_is_no_url_is_refused_with_the_fix(raw: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_database_url(raw)
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("connect_timeout=soon", "has a connect_timeout that is no whole number"),
+        ("statement_cache_size=-1", "has a statement_cache_size that is no whole number"),
+        ("prepared_statement_cache_size=x", "has a prepared_statement_cache_size that is no whole number"),
+        ("command_timeout=5", "has the parameter 'command_timeout', which not both drivers understand"),
+    ],
+)
+def test_a_parameter_that_a_driver_would_fail_on_when_it_connects_is_refused(
+    query: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        for_asyncpg(f"postgresql://h/d?{query}")
