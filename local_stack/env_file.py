@@ -2,14 +2,29 @@
 
 import fcntl
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, TypedDict
+
+from shared.core.errors import ConfigError
 
 DATA_DIRECTORY = Path(".cuebx")
 ENV_FILE = "env"
 LOCK_FILE = "lock"
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+
+
+class _Form(TypedDict):
+    encoding: str
+    errors: str
+    newline: str
+
+
+#: Variables are bytes to the system, line breaks of any kind included.
+_AS_IT_IS: Final[_Form] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 class StackRunning(RuntimeError):
@@ -48,7 +63,7 @@ def write_env(directory: Path, variables: Mapping[str, str]) -> Path:
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", **_AS_IT_IS) as file:
         file.writelines(lines)
     fresh.replace(path)
     return path
@@ -59,11 +74,17 @@ def remove_env(directory: Path) -> None:
 
 
 def read_env(directory: Path) -> dict[str, str] | None:
-    """What `write_env` wrote, where the stack still runs; else None."""
+    """What `write_env` wrote, where the stack still runs; else None. Raises ConfigError for what it cannot have written."""
     if not is_held(directory):
         return None
+    path = directory / ENV_FILE
     try:
-        text = (directory / ENV_FILE).read_text()
-    except OSError:
+        with path.open(**_AS_IT_IS) as file:
+            words = shlex.split(file.read())
+    except FileNotFoundError:
         return None
-    return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}): stop the stack and start it again") from None
+    if any("\x00" in word for word in words):
+        raise ConfigError(f"{path}: holds a NUL: stop the stack and start it again")
+    return dict(word.split("=", 1) for word in words if _ASSIGNMENT.match(word))
