@@ -29,14 +29,14 @@ class NewRun(BaseModel):
 
 
 class RunView(BaseModel):
-    """A run as the ledger has it."""
+    """A run as the ledger has it. `args` and `result` are objects, unless another program has written something else."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     job: str
     queue: str
-    args: dict[str, JsonValue]
+    args: JsonValue
     key: str | None
     schedule_id: str | None
     due_at: datetime | None
@@ -47,7 +47,7 @@ class RunView(BaseModel):
     coalesced: int
     error: str | None
     reason: str | None
-    result: dict[str, JsonValue] | None
+    result: JsonValue
     enqueued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
