@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from redis.asyncio import Redis
 
 from shared.db.engine import Database
-from shared.db.migrate import SchemaBehind
+from shared.db.revision import SchemaBehind
 from shared.health import Readiness
 
 EVERY_S = 1.0

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from cli.services import STATEMENT_BOUND_S, read_settings
 from scheduler_svc.schedules import Schedules
 from shared.db.engine import sync_engine
-from shared.db.migrate import current_revision, refuse_older
+from shared.db.revision import current_revision, refuse_older
 from shared.queue import keys
 from shared.queue.connection import connect_blocking
 

@@ -12,7 +12,7 @@ from scheduler_svc.leadership import Leadership
 from scheduler_svc.outages import describe
 from scheduler_svc.term import Resources, Term, lead
 from shared.core.trust import renew_every_s
-from shared.db.migrate import SchemaBehind
+from shared.db.revision import SchemaBehind
 from shared.failpoints import Point, failpoint
 from shared.lifecycle import Component
 

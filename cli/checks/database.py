@@ -35,7 +35,7 @@ def _version(settings: dict[str, str]) -> Finding:
 
 
 async def _schema(services: Services) -> Finding:
-    from shared.db.migrate import HEAD
+    from shared.db.revision import HEAD
 
     try:
         await services.database.check_schema()

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-from shared.db.migrate import refuse_older
+from shared.db.revision import refuse_older
 from shared.db.urls import for_asyncpg, for_psycopg2
 
 CONNECT_TIMEOUT_S = 5.0

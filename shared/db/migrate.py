@@ -1,23 +1,17 @@
-"""Brings the schema to this version, and tells whether it is there."""
+"""Brings the schema to this version."""
 
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 
 import migrations
-from shared.core.errors import ConfigError
+from shared.db.revision import HEAD, current_revision
 from shared.db.urls import for_psycopg2
 
 #: One of these at a time, whoever else migrates (an arbitrary number that nothing else uses).
 _LOCK = 0x43756542_58
-#: The revision that this code needs.
-HEAD = "0001"
-
-
-class SchemaBehind(ConfigError):
-    """The database's schema is older than this code."""
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
@@ -40,19 +34,3 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
     finally:
         engine.dispose()
     return before, after or HEAD
-
-
-def current_revision(connection: Connection) -> str | None:
-    """The schema's revision; None for an empty database."""
-    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
-        return None
-    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return revision
-
-
-def refuse_older(revision: str | None) -> None:
-    """Raises SchemaBehind where a process would meet tables it does not know. A newer schema is served (rolling deploy)."""
-    if revision is None or revision < HEAD:
-        raise SchemaBehind(
-            f"the database's schema is at {revision or 'nothing'}, this version needs {HEAD}: run cuebx migrate"
-        )

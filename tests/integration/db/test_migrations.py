@@ -9,7 +9,8 @@ import pytest
 
 from shared.db.engine import Database
 from shared.db.migrate import _LOCK as LOCK
-from shared.db.migrate import HEAD, SchemaBehind, upgrade
+from shared.db.migrate import upgrade
+from shared.db.revision import HEAD, SchemaBehind
 from tests.wait import wait_until
 
 UPGRADE = "import sys; from shared.db.migrate import upgrade; print(*upgrade(sys.argv[1]))"
