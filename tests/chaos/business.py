@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from shared import jobs
@@ -57,8 +57,8 @@ class Refunds:
     job: str = jobs.PROCESS_REFUND.name
 
     def begin(self, cluster: Cluster, n: int = 1) -> None:
-        cluster.work.refunds(n)
-        cluster.work.enqueue(jobs.PROCESS_PENDING_REFUNDS, [NoArgs()])
+        for refund_id in cluster.work.refunds(n):
+            cluster.work.pay_now(refund_id)
 
     def calls(self, cluster: Cluster) -> int:
         return cluster.stripe.creates()
@@ -116,6 +116,21 @@ REFUNDS: Final[Business] = Refunds()
 REMINDERS: Final[Business] = Reminders()
 
 
+def refund(cluster: Cluster, **what: Any) -> tuple[UUID, str]:
+    """One more refund, which nobody pays yet, and its payment intent."""
+    [refund_id] = cluster.work.refunds(1, **what)
+    return refund_id, cluster.work.refund(refund_id).payment_intent_id
+
+
+def sweep(cluster: Cluster) -> None:
+    """Pays all refunds that wait."""
+    cluster.work.enqueue(jobs.PROCESS_PENDING_REFUNDS, [NoArgs()])
+
+
+def runs_of(cluster: Cluster, job: str) -> list[Any]:
+    return list(cluster.work.rows("SELECT * FROM job_runs WHERE job = :job", job=job))
+
+
 def reminders_in(cluster: Cluster, status: str) -> list[str]:
     """The addresses of the reminders of the due date that have this status."""
     sql = "SELECT email FROM payment_reminders WHERE stage = '0d' AND status = :status"
@@ -133,6 +148,11 @@ def later(cluster: Cluster, *statements: str) -> None:
 def retry_now(cluster: Cluster, job: str) -> None:
     """The backoff of the job's runs is over."""
     later(cluster, f"UPDATE job_runs SET run_at = now() WHERE job = '{job}' AND state = 'pending'")
+
+
+def probe_now(cluster: Cluster, queue: str) -> None:
+    """The wait before a paused queue's next probe is over."""
+    later(cluster, f"UPDATE pauses SET probe_at = now() WHERE name = '{queue}'")
 
 
 def settle(cluster: Cluster, condition: Callable[[], object], what: str) -> None:

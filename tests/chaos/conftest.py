@@ -10,7 +10,10 @@ import pytest
 from local_stack.postgres import EmbeddedPostgres
 from local_stack.valkey import EmbeddedValkey
 from shared.db.migrate import upgrade
+from tests.chaos.business import BY_HAND
+from tests.chaos.report import PAGE
 from tests.chaos.rig.cluster import Cluster
+from tests.chaos.rig.matrix import MATRIX
 from tests.chaos.rig.report import PROPERTY, ChaosReport, rows_of, wanted_rows
 from tests.databases import Databases
 
@@ -21,11 +24,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--rows", default="", help='rows of the fault matrix, such as "2 16 22"; all if empty')
     group.addoption("--chaos-json", type=Path, help="file for the table of the fault matrix, as JSON")
+    group.addoption("--chaos-write", action="store_true", help="write the table into docs/reliability.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(ChaosReport(config.getoption("--chaos-json", None)), "chaos-report")
+    if hasattr(config, "workerinput"):
+        return
+    page = PAGE if config.getoption("--chaos-write", False) else None
+    if page and wanted_rows(config.getoption("--rows")) != frozenset(MATRIX):
+        raise pytest.UsageError("--chaos-write: the page is for all rows")
+    config.pluginmanager.register(ChaosReport(config.getoption("--chaos-json", None), page), "chaos-report")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -82,3 +90,11 @@ def make_cluster(
 def cluster(make_cluster: MakeCluster) -> Cluster:
     """On the shared servers, with a database of its own: for faults that do not hurt a server."""
     return make_cluster()
+
+
+@pytest.fixture
+def staffed(cluster: Cluster) -> Cluster:
+    """With a scheduler and a worker, for rows that begin their work themselves."""
+    cluster.start("scheduler", env=BY_HAND)
+    cluster.start("worker").wait_ready()
+    return cluster

@@ -3,22 +3,17 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
 from local_stack.postgres import StopMode
-from shared import jobs
+from tests.chaos.business import BY_HAND, REFUNDS, REMINDERS, Business, judge
 from tests.chaos.conftest import MakeCluster
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.link import Link
 from tests.chaos.rig.member import Member
 from tests.chaos.rig.recovery import every_second, recovers, works
 from tests.wait import wait_until
-
-#: The schedules of a row that begins its work itself stay away.
-BY_HAND = {"REFUNDS_EVERY_S": "3600", "REMINDERS_EVERY_S": "3600"}
-
 
 # --------------------------------------------------------------------------------------------------- 12: restarted under load
 
@@ -53,52 +48,7 @@ def test_postgres_restarted_under_load_is_a_pause(make_cluster: MakeCluster, mod
 # ------------------------------------------------------------------------------------------------- 13, 14: around the call
 
 
-@dataclass(frozen=True)
-class Payment:
-    """A refund: how it begins, how often Stripe was asked to make it, and what came of it."""
-
-    job: str = jobs.PROCESS_REFUND.name
-    answered: str = "stripe.answered"
-
-    def begin(self, cluster: Cluster) -> None:
-        cluster.work.pay_now(*cluster.work.refunds(1))
-
-    def calls(self, cluster: Cluster) -> int:
-        return cluster.stripe.creates()
-
-    def effects(self, cluster: Cluster) -> int:
-        return len(cluster.stripe.refunds())
-
-    def wait_done(self, cluster: Cluster) -> None:
-        [refund_id] = cluster.work.refund_ids
-        cluster.work.refund_in(refund_id, "succeeded", within_s=30)
-
-
-@dataclass(frozen=True)
-class Mail:
-    """A reminder, likewise."""
-
-    job: str = jobs.SEND_PAYMENT_REMINDER_EMAILS.name
-    answered: str = "brevo.answered"
-
-    def begin(self, cluster: Cluster) -> None:
-        cluster.work.invoices(1)
-        cluster.work.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS, [jobs.RemindersArgs()])
-
-    def calls(self, cluster: Cluster) -> int:
-        return sum(cluster.brevo.sends().values())
-
-    def effects(self, cluster: Cluster) -> int:
-        return len(cluster.brevo.addresses())
-
-    def wait_done(self, cluster: Cluster) -> None:
-        # A call under a key that was used is confirmed by the batch's events, some seconds later.
-        sql = "SELECT FROM payment_reminders WHERE stage = '0d' AND status = 'sent'"
-        wait_until(lambda: cluster.work.rows(sql), 40, "a reminder that was sent")
-
-
-Business = Payment | Mail
-EACH = pytest.mark.parametrize("business", [Payment(), Mail()], ids=["refund", "reminder"])
+EACH = pytest.mark.parametrize("business", [REFUNDS, REMINDERS], ids=["refund", "reminder"])
 
 
 def cut(link: Link) -> None:
@@ -142,13 +92,12 @@ def test_without_postgres_nothing_is_claimed_and_no_provider_is_called(
     link.heal()
     business.wait_done(cluster)
     assert business.calls(cluster) == business.effects(cluster) == 1
-    cluster.wait_quiet()
-    cluster.audit()
+    judge(cluster)
 
 
 @pytest.mark.row(13)
 def test_a_payment_whose_attempt_cannot_be_put_on_record_is_not_made(cluster: Cluster) -> None:
-    business = Payment()
+    business = REFUNDS
     cluster.start("scheduler", env=BY_HAND).wait_ready()
     worker = cluster.start("worker").wait_ready()
     to_stripe, to_postgres = cluster.link(worker.name, "stripe"), cluster.link(worker.name, "postgres")
@@ -165,8 +114,7 @@ def test_a_payment_whose_attempt_cannot_be_put_on_record_is_not_made(cluster: Cl
     to_postgres.heal()
     business.wait_done(cluster)
     assert business.calls(cluster) == business.effects(cluster) == 1
-    cluster.wait_quiet()
-    cluster.audit()
+    judge(cluster)
 
 
 @pytest.mark.row(14)
@@ -175,7 +123,7 @@ def test_a_payment_whose_attempt_cannot_be_put_on_record_is_not_made(cluster: Cl
 def test_a_worker_that_loses_postgres_after_the_call_does_it_once(
     cluster: Cluster, business: Business, fault: Callable[[Link], None]
 ) -> None:
-    worker = stopped_at(cluster, business.answered, business)
+    worker = stopped_at(cluster, f"{business.provider}.answered", business)
     assert business.effects(cluster) == 1
     link = cluster.link(worker.name, "postgres")
     fault(link)
@@ -193,7 +141,7 @@ def test_a_worker_that_loses_postgres_after_the_call_does_it_once(
 def test_another_worker_that_takes_over_after_the_call_does_it_under_the_same_key(
     cluster: Cluster, business: Business
 ) -> None:
-    worker = stopped_at(cluster, business.answered, business)
+    worker = stopped_at(cluster, f"{business.provider}.answered", business)
     cluster.link(worker.name, "postgres").cut()
     worker.send(signal.SIGCONT)
     cluster.start("worker")

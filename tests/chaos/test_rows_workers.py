@@ -12,7 +12,6 @@ from tests.wait import wait_until
 LEASE_S = float(SHORT["RUN_LEASE_S"])
 SLACK_S = 20.0
 EACH = pytest.mark.parametrize("business", [REFUNDS, REMINDERS], ids=["refund", "reminder"])
-#: Both sweep first, with a run of their own, or work in it.
 POINT = {
     REFUNDS: {"claimed": "claim.committed", "before": "stripe.before_call", "answered": "stripe.answered"},
     REMINDERS: {"claimed": "claim.committed", "before": "brevo.before_call", "answered": "brevo.answered"},
@@ -23,9 +22,7 @@ def struck(cluster: Cluster, business: Business, point: str, action: str) -> Mem
     """The only worker, when the failpoint has struck; what was begun is its."""
     cluster.start("scheduler", env=BY_HAND)
     at = POINT[business].get(point, point)
-    # The refund's own run is claimed, and decided, after the one that found it.
-    when = "@2" if business is REFUNDS and not at.startswith("stripe.") else ""
-    worker = cluster.start("worker", failpoints=f"{at}={action}{when}").wait_ready()
+    worker = cluster.start("worker", failpoints=f"{at}={action}").wait_ready()
     business.begin(cluster)
     worker.wait_for("failpoint_struck")
     return worker

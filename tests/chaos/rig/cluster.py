@@ -100,8 +100,10 @@ class Cluster:
         *,
         failpoints: str = "",
         env: Mapping[str, str] | None = None,
+        module: str = "",
     ) -> Member:
         """A started process; `wait_ready()` returns it when it is ready. Names are `worker-1`, `worker-2` … unless given.
+        `module` is what runs in its place: an honest process with, say, dishonest jobs.
 
         The providers tell their webhooks to the API that was started last.
         """
@@ -114,7 +116,7 @@ class Cluster:
             "CUEBX_FAILPOINTS": failpoints,
             **(env or {}),
         }
-        member = Member(name, kind, environment, self.directory, 1)
+        member = Member(name, kind, environment, self.directory, 1, module)
         self.members[name] = member
         if kind == "api":
             for sandbox, path in ((self.stripe, "stripe"), (self.brevo, "brevo")):

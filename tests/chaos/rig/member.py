@@ -10,17 +10,24 @@ from tests.wait import wait_until
 
 
 class Member(Process):
-    """`python -m scheduler_svc`, `worker_svc` or `api_svc`, under a name. See `Process` for what it can do."""
+    """`python -m scheduler_svc`, `worker_svc` or `api_svc`, or a `module` of a test that stands for it, under a name. See
+    `Process` for what it can do."""
 
     def __init__(
-        self, name: str, kind: str, environment: Mapping[str, str], directory: Path, life: int
+        self,
+        name: str,
+        kind: str,
+        environment: Mapping[str, str],
+        directory: Path,
+        life: int,
+        module: str = "",
     ) -> None:
         self.name = name
         self.kind = kind
         self.life = life
         self.environment = dict(environment)
         self._directory = directory
-        super().__init__(f"{kind}_svc", environment, directory / f"{name}-{life}.log")
+        super().__init__(module or f"{kind}_svc", environment, directory / f"{name}-{life}.log")
 
     @property
     def url(self) -> str:
@@ -42,7 +49,12 @@ class Member(Process):
         if self.status is None:
             self.kill()
         return Member(
-            self.name, self.kind, {**self.environment, **environment}, self._directory, self.life + 1
+            self.name,
+            self.kind,
+            {**self.environment, **environment},
+            self._directory,
+            self.life + 1,
+            self.module,
         )
 
     def post(self, path: str, content: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
