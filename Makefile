@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
 
-.PHONY: venv demo up test chaos storm bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
+.PHONY: venv demo up test chaos storm model fuzz bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,11 +25,17 @@ up: venv ## everything, until Ctrl-C
 test: venv ## all tests, in parallel
 	$(PYTEST) -n 4 $(ARGS)
 
-chaos: venv ## the fault matrix, for real: ROWS="2 16 22" for some of it, JSON=FILE for the table
-	$(PYTEST) tests/chaos -n 3 -m row --rows "$(ROWS)" $(if $(JSON),--chaos-json $(JSON)) $(ARGS)
+chaos: venv ## the fault matrix, for real: ROWS="2 16 22" for some of it, JSON=FILE for the table, WRITE=1 for docs/reliability.md
+	$(PYTEST) tests/chaos -n 3 -m row --rows "$(ROWS)" $(if $(JSON),--chaos-json $(JSON)) $(if $(WRITE),--chaos-write) $(ARGS)
 
 storm: venv ## everything goes wrong at random, then an audit: MINUTES=10 SEED=3, JSON=FILE for the numbers
 	.venv/bin/python -m tests.chaos.storm --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
+
+model: venv ## many more interleavings of the protocol than in the tests: WALKS=20000 SEED=0 EXAMPLES=2500
+	MODEL_WALKS=$(or $(WALKS),20000) MODEL_SEED=$(or $(SEED),0) MODEL_EXAMPLES=$(or $(EXAMPLES),2500) $(PYTEST) tests/model -n 2 --timeout 3600 $(ARGS)
+
+fuzz: venv ## many more odd values on every way in than in the tests: TIMES=20
+	FUZZ=$(or $(TIMES),20) $(PYTEST) tests/fuzz -n 2 --timeout 3600 $(ARGS)
 
 bounds: venv ## recovery against its promises, into docs/reliability.md: TRIES=20
 	.venv/bin/python -m tests.chaos.bounds --tries $(or $(TRIES),20) --write $(ARGS)

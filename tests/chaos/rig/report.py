@@ -1,4 +1,4 @@
-"""Which rows run, and what came of them: `--rows`, `--chaos-json`, and a table at the end."""
+"""Which rows run, and what came of them: `--rows`, a table at the end, `--chaos-json` and `--chaos-write`."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from tests.chaos import report as page
 from tests.chaos.rig.matrix import MATRIX
+from tests.chaos.rig.section import section
 
 PROPERTY = "row"
 
@@ -35,8 +37,11 @@ class Outcome:
 class ChaosReport:
     """A pytest plugin; with xdist it works in the controlling process, which gets every test's report."""
 
-    def __init__(self, json_file: Path | None) -> None:
+    def __init__(self, json_file: Path | None, page_file: Path | None = None) -> None:
+        """Where to write the table as JSON, and the page whose section to write."""
         self._json_file = json_file
+        self._page_file = page_file
+        self._where = page.conditions()
         self.outcomes: dict[int, Outcome] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -56,6 +61,8 @@ class ChaosReport:
             )
         if self._json_file is not None:
             self._json_file.write_text(json.dumps({"rows": self.table()}, indent=1) + "\n")
+        if self._page_file is not None:
+            page.write_section("rows", section(self.table(), page.in_words(self._where)), self._page_file)
 
     def table(self) -> list[dict[str, Any]]:
         """A row each: `row, fault, holds, result, seconds, tests: [{name, result, seconds}]`."""

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.chaos.report import PAGE
 from tests.chaos.rig.matrix import MATRIX
 from tests.chaos.rig.report import ChaosReport, rows_of, wanted_rows
 
@@ -67,3 +68,24 @@ def test_the_table_has_a_line_for_each_row_and_one_failure_fails_it(tmp_path: Pa
     ]
     assert rows[1]["tests"][0] == {"name": "test_cut", "result": "passed", "seconds": 3.5}
     assert rows[0]["holds"] == "L T"
+
+
+def test_the_page_gets_every_row_and_those_that_did_not_run_say_so(tmp_path: Path) -> None:
+    """Given a page, a test with two parameters of which one failed, and another row's, then the page has 31 rows."""
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.read_text())
+    plugin = ChaosReport(None, page)
+    for each in (
+        report("test_cut[short]", 10, seconds=3.0),
+        report("test_cut[long]", 10, "failed"),
+        report("test_flush", 8),
+    ):
+        plugin.pytest_runtest_logreport(each)
+    plugin.pytest_terminal_summary(Mock())
+    written = page.read_text().partition("<!-- rows:begin -->")[2].partition("<!-- rows:end -->")[0]
+    lines = [line for line in written.splitlines() if line.startswith(tuple(f"| {n} |" for n in MATRIX))]
+    assert len(lines) == len(MATRIX)
+    assert lines[7] == "| 8 | Redis loses all data | L T | `test_flush` | passed | 1 |"
+    assert lines[9] == "| 10 | Redis unreachable for 30 s | L T | `test_cut` ×2 | failed | 4 |"
+    assert lines[0].endswith("| U L T | – | not run | – |")
+    assert "1 of 31 rows hold" in written

@@ -32,7 +32,7 @@ def test_marks_that_are_missing_or_doubled_change_nothing(page: Path, change: tu
     assert page.read_text() == broken
 
 
-@pytest.mark.parametrize("name", ["bounds", "soak"])
+@pytest.mark.parametrize("name", ["rows", "bounds", "storm", "soak"])
 def test_the_page_has_the_sections(name: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.md"
     copy.write_text(PAGE.read_text())

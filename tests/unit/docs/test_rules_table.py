@@ -19,4 +19,11 @@ def test_the_protocol_has_its_thirty_six_rules() -> None:
 
 @pytest.mark.parametrize("number", sorted(TABLE["rules"]()))
 def test_each_rule_has_a_test(number: int) -> None:
-    assert TABLE["tests"]().get(number), f"no test is marked @pytest.mark.rule({number})"
+    assert TABLE["tests"]("rule").get(number), f"no test is marked @pytest.mark.rule({number})"
+
+
+def test_each_row_of_the_fault_matrix_is_on_the_page_with_its_tests() -> None:
+    page: Path = TABLE["PAGE"]
+    faults = page.read_text().partition("## Faults")[2]
+    assert [n for n in range(1, 32) if f"\n| {n} | " not in faults] == []
+    assert "_rows_leader.py::test_row_01" in faults
