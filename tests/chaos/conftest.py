@@ -12,9 +12,7 @@ from local_stack.valkey import EmbeddedValkey
 from shared.db.migrate import upgrade
 from tests.chaos.business import BY_HAND
 from tests.chaos.report import PAGE
-from tests.chaos.report import PAGE
 from tests.chaos.rig.cluster import Cluster
-from tests.chaos.rig.matrix import MATRIX
 from tests.chaos.rig.matrix import MATRIX
 from tests.chaos.rig.report import PROPERTY, ChaosReport, rows_of, wanted_rows
 from tests.databases import Databases
@@ -26,8 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--rows", default="", help='rows of the fault matrix, such as "2 16 22"; all if empty')
     group.addoption("--chaos-json", type=Path, help="file for the table of the fault matrix, as JSON")
-    group.addoption("--chaos-write", action="store_true", help="write the table into docs/reliability.md")
-
     group.addoption("--chaos-write", action="store_true", help="write the table into docs/reliability.md")
 
 
