@@ -1,7 +1,5 @@
 """The servers, and everybody at them. `Cluster.here()` is the one that the patched clocks belong to."""
 
-from uuid import UUID
-
 from tests.model import definitions, ledger, ledger_relay, stores, world  # noqa: F401  # they register statements
 from tests.model.database import Database
 from tests.model.invariants import Watch
@@ -24,8 +22,6 @@ class Cluster(World):
         self.postgres = Database(self)
         self.redis = Redis(self)
         self.provider = Server("provider", timeout_s=1.0)
-        #: What the provider did: run and attempt.
-        self.book: list[tuple[UUID, int]] = []
         self.watch = Watch(self)
 
     @staticmethod

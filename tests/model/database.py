@@ -4,6 +4,7 @@ one step, and time-outs. Which statements there are say `ledger.py`, `ledger_rel
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import TextClause
@@ -31,6 +32,7 @@ def answers(*texts: str | TextClause) -> Callable[[Statement], Statement]:
     return register
 
 
+@cache
 def _normal(sql: str) -> str:
     return " ".join(sql.split())
 

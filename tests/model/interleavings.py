@@ -66,6 +66,33 @@ def a_late_write_to_a_business_row(scene: Scene) -> None:
     alone(scene, task(w1, "1:1"))
 
 
+def a_late_call_of_a_provider(scene: Scene) -> None:
+    """Rule 7: w1 stops before its provider call; w2 is at the run; w1 wakes and is about to call."""
+    s1, _, w1, w2 = scene.processes
+    only(scene, s1.name, w1.name)
+    scene.caller.enqueue("paying")
+    scene.cluster.run(0.3)  # the attempt is noted
+    w1.stopped = True
+    scene.cluster.start(w2)
+    assert scene.cluster.run(9.0, lambda: scene.cluster.watch.begun >= {(_first(scene), 2)})
+    w1.stopped = False
+    alone(scene, task(w1, "1:1"))
+
+
+def a_death_between_message_and_claim(scene: Scene) -> None:
+    """Rule 8: a worker has taken a message from Redis, and dies before it claims the run."""
+    w1 = scene.workers[0]
+    only(scene, "s1")
+    scene.caller.enqueue("quick")
+    scene.cluster.run(1.0)
+    scene.cluster.start(w1)
+    intake = task(w1, "intake")
+    upto(scene, intake, "take")
+    scene.cluster.step(intake)
+    scene.cluster.crash(w1)
+    scene.calm()
+
+
 def a_sweeper_that_is_back_first(scene: Scene) -> None:
     """Rule 12: PostgreSQL is away for longer than a lease; when it is back, the sweeper asks before any worker can renew."""
     s1, _, w1, _ = scene.processes
@@ -153,14 +180,16 @@ def _first(scene: Scene) -> Any:
     return next(iter(scene.cluster.postgres.tables[RUNS]))
 
 
-#: By rule: what to do, and which invariant breaks.
-SCRIPTS: dict[int, tuple[Callable[[Scene], None], str]] = {
-    6: (an_outcome_after_the_lease, "C"),
-    7: (a_late_write_to_a_business_row, "C"),
-    12: (a_sweeper_that_is_back_first, "T"),
-    13: (a_poison_run_and_its_neighbour, "P"),
-    14: (a_redis_that_forgets, "T"),
-    15: (a_leader_stopped_inside_its_transaction, "T"),
-    18: (a_schedule_made_again, "L"),
-    20: (a_plan_that_arrives_late, "U"),
-}
+#: Rule, what to do, and which invariant breaks.
+SCRIPTS: list[tuple[int, Callable[[Scene], None], str]] = [
+    (6, an_outcome_after_the_lease, "C"),
+    (7, a_late_write_to_a_business_row, "C"),
+    (7, a_late_call_of_a_provider, "M"),
+    (8, a_death_between_message_and_claim, "T"),
+    (12, a_sweeper_that_is_back_first, "T"),
+    (13, a_poison_run_and_its_neighbour, "P"),
+    (14, a_redis_that_forgets, "T"),
+    (15, a_leader_stopped_inside_its_transaction, "T"),
+    (18, a_schedule_made_again, "L"),
+    (20, a_plan_that_arrives_late, "U"),
+]

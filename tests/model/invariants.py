@@ -1,4 +1,4 @@
-"""The invariants U L C T P S, watched at every commit and every step, and judged at the end."""
+"""The invariants U L M C T P S, watched at every commit and every step, and judged at the end."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -130,6 +130,14 @@ class Watch:
         if run.attempt > row.max_attempts:
             raise Violation("P", f"attempt {run.attempt} of {row} is one too many")
         self.begun.add((run.id, run.attempt))
+
+    def calls(self, run: ClaimedRun) -> None:
+        """A provider is about to be called."""
+        row: Run = self.cluster.postgres.tables[RUNS][run.id]
+        if row.state != "running" or row.attempt != run.attempt:
+            raise Violation(
+                "M", f"attempt {run.attempt} of {row} calls the provider, though the run has passed on"
+            )
 
     def given_up(self, finished: Finished) -> None:
         """A worker drops an outcome."""

@@ -10,7 +10,8 @@ from shared.core.jobspec import JobSpec, NoArgs, Overlap, Queue
 from shared.core.outcomes import Done, Outcome, Recorded, Snooze
 
 if TYPE_CHECKING:
-    from tests.model.worker import Attempt, Worker
+    from tests.model.attempts import Attempt
+    from tests.model.worker import Worker
 
 Handler = Callable[["Worker", "Attempt"], Outcome]
 LONG_S = 5.0  # more than a lease
@@ -56,7 +57,6 @@ def _paying(worker: "Worker", attempt: "Attempt") -> Outcome:
     """Notes the attempt, calls a provider, ends the run with the note's settlement in one transaction."""
     worker.write_business_row(attempt)
     attempt.work(0.5)
-    attempt.lease.check()
     worker.call_provider(attempt)
     attempt.work(0.5)
     worker.write_business_row(attempt, Done())

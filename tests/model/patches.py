@@ -20,21 +20,23 @@ import scheduler_svc.term
 import shared.enqueue
 import shared.health
 import worker_svc.decisions
+import worker_svc.drain
 import worker_svc.heartbeat
 import worker_svc.intake
 import worker_svc.recorder
 import worker_svc.verdict
 from shared.core.backoff import RetryPolicy
 from shared.core.jobspec import JobSpec
+from tests.model.attempts import Attempt
 from tests.model.cluster import Cluster
 from tests.model.jobs import JOBS
-from tests.model.worker import Attempt
 from worker_svc.lease import Lease
 
 
 def monotonic() -> float:
-    current = Cluster.here().current
-    return Cluster.here().now if current is None else current.process.monotonic()
+    world = Cluster.here()
+    process = world.booting if world.current is None else world.current.process
+    return world.now if process is None else process.monotonic()
 
 
 async def _sleep(seconds: float) -> None:
@@ -78,6 +80,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         shared.health: {"log": quiet},
         shared.enqueue: {"asyncio": loop, "log": quiet},
         worker_svc.decisions: {"JOBS": JOBS, "random": rand},
+        worker_svc.drain: {"log": quiet},
         worker_svc.heartbeat: {"time": clock, "JOBS": JOBS, "log": quiet},
         worker_svc.intake: {
             "time": clock,

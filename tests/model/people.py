@@ -46,7 +46,8 @@ class Caller(Process):
         self.cluster = world
 
     def enqueue(self, job: str, key: str | None = None) -> None:
-        self.spawn(f"enqueue {job} {key or ''}".strip(), partial(self._enqueue, job, key))
+        if self.alive:
+            self.spawn(f"enqueue {job} {key or ''}".strip(), partial(self._enqueue, job, key))
 
     def _enqueue(self, job: str, key: str | None) -> None:
         database: Any = AsyncDatabase(Engine(self.cluster.postgres, self.name, 3.0))
@@ -118,9 +119,10 @@ class Operator(Process):
 
         Schedules(self.engine, jobs=JOBS)._edit(spec.id, edit)
 
-    def pause_queue(self, queue: str, *, on: bool) -> None:
+    def hold(self, kind: str, name: str, *, on: bool) -> None:
+        """A queue, or a job."""
         with self.engine.begin() as db:
-            self.cluster.postgres.call(db.tx, pause_queue, queue=queue, on=on)
+            self.cluster.postgres.call(db.tx, hold, kind=kind, name=name, on=on)
 
     def run(self, verb: Callable[..., Any], *args: Any, **more: Any) -> Any:
         """One of the ledger's verbs, as the command line calls it."""
@@ -148,7 +150,7 @@ def garble_schedule(db: Database, tx: Tx, *, id: str) -> list[Row]:
     return []
 
 
-def pause_queue(db: Database, tx: Tx, *, queue: str, on: bool) -> list[Row]:
-    tx.lock("pauses", ("queue", queue))
-    tx.put("pauses", ("queue", queue), "by a person" if on else None)
+def hold(db: Database, tx: Tx, *, kind: str, name: str, on: bool) -> list[Row]:
+    tx.lock("pauses", (kind, name))
+    tx.put("pauses", (kind, name), "by a person" if on else None)
     return []

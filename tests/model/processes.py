@@ -24,6 +24,7 @@ class Ask:
     detail: Any = None
     tx: Any = None
     ready: Callable[[], bool] | None = None
+    until: float = float("inf")  # the wait's end at the latest
     deadline: float = float("inf")
     since: float = 0.0
     blocked_at: float | None = None  # when a lock was last found taken
@@ -66,7 +67,7 @@ class Task:
             return not ask.server.frozen or process.world.now >= ask.deadline
         if self.held or process.stopped or (process.stalled and self.on_loop):
             return False
-        return ask.answered or ask.ready is None or ask.ready()
+        return ask.answered or process.world.now >= ask.until - 1e-9 or ask.ready is None or ask.ready()
 
     def resume(self, answer: Any) -> None:
         world = self.process.world
@@ -113,4 +114,5 @@ class Process:
         return task
 
     def monotonic(self) -> float:
-        return self.world.now + self.boot_s
+        """No wall clock takes part, by rule 1."""
+        return self.world.now + self.boot_s + (0.0 if self.world.rules.on(1) else self.skew_s)

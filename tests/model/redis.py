@@ -60,6 +60,8 @@ class Redis(Server):
 
     def waiting(self, queue: str, by: Process | None) -> list[Member]:
         """What there is to take, in order; without rule 3, what is due by the taker's clock."""
+        if not self.queued[queue]:
+            return []
         members = sorted(self.queued[queue], key=lambda member: (self.queued[queue][member], member))
         if self.world.rules.on(3) or by is None:
             return members

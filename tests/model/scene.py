@@ -15,6 +15,8 @@ from tests.model.world import instant
 
 #: Within so many seconds of calm everything is settled (T): lease, backoff and the queueing of what piled up included.
 CALM_S = 90.0
+#: What a person may pause besides schedules.
+HELD = (("queue", QUEUE), ("job", "quick"))
 
 
 @dataclass(eq=False)
@@ -30,6 +32,8 @@ class Scene:
         self.caller = Caller(cluster, "api")
         self.operator = Operator(cluster)
         self.processes: list[Any] = [*self.schedulers, *self.workers]
+        #: Whoever may die, be stopped, or lose a connection.
+        self.victims: list[Any] = [*self.processes, self.caller]
         self.snapshot: Any = None
         cluster.start(self.caller)
         cluster.start(self.operator)
@@ -60,8 +64,8 @@ class Scene:
         acts = {
             "pause": lambda: operator.pause(schedule),
             "resume": lambda: operator.resume(schedule),
-            "hold": lambda: operator.pause_queue(QUEUE, on=True),
-            "release": lambda: operator.pause_queue(QUEUE, on=False),
+            "hold": lambda: operator.hold(*HELD[pick % 2], on=True),
+            "release": lambda: operator.hold(*HELD[pick % 2], on=False),
             "remove": lambda: operator.remove("once"),
             "cancel": lambda: run and operator.cancel(run),
             "replay": lambda: run and operator.replay(run),
@@ -73,13 +77,15 @@ class Scene:
         operator.do(f"{what} {schedule}", acts[what])
 
     def process(self, what: str, pick: int) -> None:
-        target = self.processes[pick % len(self.processes)]
+        target = self.victims[pick % len(self.victims)]
         match what:
             case "kill" | "kill late" if target.alive:
                 self.cluster.crash(target, arrives=what == "kill late")
             case "start" if not target.alive:
                 self.cluster.start(target)
-            case "leave" if target.alive and not target.left and not target.stopped:
+            case "leave" if (
+                target.alive and target is not self.caller and not target.left and not target.stopped
+            ):
                 target.leave()
             case "stop" if target.alive:
                 self.hang(target, stopped=True)
@@ -102,9 +108,7 @@ class Scene:
         target.skew_s = seconds
 
     def network(self, what: str, pick: int) -> None:
-        waiting = [
-            t for p in self.processes for t in p.tasks if t.ask is not None and t.ask.server is not None
-        ]
+        waiting = [t for p in self.victims for t in p.tasks if t.ask is not None and t.ask.server is not None]
         if what == "arrive":
             if self.cluster.wire:
                 self.cluster.arrive(pick)
@@ -149,6 +153,7 @@ class Scene:
         cluster.run(1.0)
         for process in (Scheduler(cluster, "s3", version=2), Worker(cluster, "w3", version=2)):
             self.processes.append(process)
+            self.victims.append(process)
             cluster.start(process)
         began = cluster.now
 

@@ -6,7 +6,6 @@ What the product does with threads and an event loop, tasks do here: electing, r
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 from redis.exceptions import RedisError
@@ -19,7 +18,7 @@ from scheduler_svc.leader_lock import LeaderLock
 from scheduler_svc.leadership import NotLeading
 from scheduler_svc.outages import Outages
 from scheduler_svc.relay import BACKSTOP_S, PER_QUEUE
-from scheduler_svc.term import Resources, Term, begin_term
+from scheduler_svc.term import SILENT_TTLS, Resources, Term, begin_term
 from shared.core.schedule import ScheduleSpec, every
 from shared.core.trust import Grant, Step, Trust, renew_every_s
 from shared.health import Readiness
@@ -27,38 +26,19 @@ from tests.model.cluster import LEASE_S, TTL_S, Cluster
 from tests.model.connections import AsyncDatabase, Engine
 from tests.model.jobs import JOBS
 from tests.model.processes import Process
+from tests.model.variants import Gullible, Unforgiving
 from tests.model.world import drive
 
 #: What a failure of either server looks like.
 AWAY = (SQLAlchemyError, OSError, RedisError)
+#: Before a process stands again that could not reach PostgreSQL: others may be better placed.
+REST_S = 0.3
 
 
 def definitions(version: int) -> list[Definition]:
     """What this version's code says of its one schedule."""
     spec = ScheduleSpec(id="builtin", job="quick", trigger=every("4s" if version == 1 else "3s"))
     return [Definition(spec.bound_to(JOBS), version)]
-
-
-@dataclass(frozen=True, slots=True)
-class Gullible(Trust):
-    """Without rule 16: trusts itself for ever, and renews while its event loop hangs."""
-
-    def holds(self, now: float) -> bool:
-        return True
-
-    def after_attempt(self, grant: Grant, started_at: float) -> Trust:
-        return Gullible(self.ttl_s, started_at)
-
-    def step(self, now: float, loop_ticked_at: float, attempted_at: float) -> Step:
-        return Step.RENEW if now - attempted_at >= renew_every_s(self.ttl_s) else Step.WAIT
-
-
-class Unforgiving(Outages):
-    """Without rule 12: does not remember that PostgreSQL failed."""
-
-    def postgres_failed(self, error: BaseException) -> None:
-        super().postgres_failed(error)
-        self.postgres_failed_at = -math.inf
 
 
 class Scheduler(Process):
@@ -127,7 +107,7 @@ class Scheduler(Process):
                     self._lead(asked_at)
                     continue
             except AWAY:
-                held_for_s = 0.3
+                held_for_s = REST_S
             self.world.wait_until(lambda: self.left, min(renew_every_s(TTL_S), held_for_s + 0.005))
         self.alive = False
 
@@ -135,7 +115,7 @@ class Scheduler(Process):
         self.trust = (Trust if self.world.rules.on(16) else Gullible)(TTL_S, asked_at)
         tasks = []
         try:
-            number = drive(begin_term(self.database, self.name))
+            number = drive(self._begin_term())
             term = self.term = self._new_term(number)
             if self.left:
                 term.end("shutdown")
@@ -144,14 +124,22 @@ class Scheduler(Process):
                 self.spawn("firing", lambda: self._fire(term), on_loop=False),
                 self.spawn("relay", lambda: self._relay(term)),
                 self.spawn("sweeper", lambda: self._sweep(term)),
+                self.spawn("silence", lambda: self._until_silent(term)),
             ]
             self.world.wait_until(term._over.is_set)
             self.world.fault(f"term {number} of {self.name} ends: {term._why}")
+            silent = term._why == "postgres_silent"
         finally:
             self.term = self.trust = None
             for task in tasks:
                 task.kill()
         self.lock.release()
+        if silent:
+            self.world.wait_until(lambda: self.left, REST_S)
+
+    async def _begin_term(self) -> int:
+        async with self.outages.watch_postgres():
+            return await begin_term(self.database, self.name)
 
     def _new_term(self, number: int) -> Term:
         cluster = self.cluster
@@ -216,6 +204,13 @@ class Scheduler(Process):
             self._again(lambda: drive(sweeper.sweep()) or True)
             self.world.wait_until(sweeper._lost.is_set, sweeper._every_s)
             sweeper._lost.clear()
+
+    def _until_silent(self, term: Term) -> None:
+        """As `Term._until_silent`."""
+        limit_s = SILENT_TTLS * TTL_S
+        while self.outages.postgres_silent_for_s <= limit_s:
+            self.world.sleep(limit_s / 10)
+        term.end("postgres_silent")
 
     def _again(self, work: Callable[[], bool]) -> None:
         """As `supervise` restarts a component that failed."""

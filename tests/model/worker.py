@@ -13,70 +13,28 @@ from shared.core.outcomes import Cancel, Decision, Done, Outcome
 from shared.core.states import RunState
 from shared.db import ledger
 from shared.db.engine import is_outage
-from shared.db.ledger import ClaimedRun, Finished
+from shared.db.ledger import Finished
 from shared.health import Readiness
+from tests.model.attempts import Attempt, Ended, Running
 from tests.model.cluster import GRACE_S, LEASE_S, Cluster
 from tests.model.connections import AsyncConnection, AsyncDatabase, Engine
 from tests.model.database import Database, Row, Tx
 from tests.model.jobs import HANDLERS
 from tests.model.processes import Process
+from tests.model.rules import Violation
 from tests.model.runs import RUNS
 from tests.model.world import drive
 from worker_svc import recorder
-from worker_svc.attempts import Attempts, Stop
 from worker_svc.decisions import decide_for
+from worker_svc.drain import HAND_BACK_S, Drain
 from worker_svc.heartbeat import Heartbeat
 from worker_svc.intake import Batch, DatabaseAway, Intake
-from worker_svc.lease import Lease
 from worker_svc.recorder import Recorder
 from worker_svc.verdict import verdict
 
 QUEUE = Queue.MAINTENANCE.value
 SLOTS = 6
 AWAY = (DatabaseAway, OSError, RedisError)
-
-
-class Stopped(Exception):
-    """What a handler sees of being cancelled."""
-
-
-class Attempt:
-    """What the product takes for its `Attempt`; the handler is a task of the model."""
-
-    def __init__(self, run: ClaimedRun, lease: Lease) -> None:
-        self.run, self.lease = run, lease
-        self.stopped: Stop | None = None
-
-    def stop(self, why: Stop) -> None:
-        if self.stopped is None or why is Stop.LOST:
-            self.stopped = why
-        if why is Stop.LOST:
-            self.lease.lose()
-
-    def work(self, seconds: float) -> None:
-        """Time that the handler needs; it hears when it is told to stop."""
-        Cluster.here().wait_until(lambda: self.stopped is not None, seconds)
-        if self.stopped is not None:
-            raise Stopped
-
-
-class Ended:
-    """What `verdict` asks of a handler's task."""
-
-    def __init__(self, value: object = None, error: Exception | None = None) -> None:
-        self._value, self._error = value, error
-
-    def done(self) -> bool:
-        return True
-
-    def cancelled(self) -> bool:
-        return isinstance(self._error, Stopped)
-
-    def exception(self) -> Exception | None:
-        return self._error
-
-    def result(self) -> object:
-        return self._value
 
 
 class Entry(recorder._Entry):
@@ -116,7 +74,7 @@ class Worker(Process):
         self.left = False
         self.engine = Engine(self.cluster.postgres, self.name, LEASE_S * 0.8)
         self.database: Any = AsyncDatabase(self.engine)
-        self.attempts = Attempts()
+        self.attempts = Running()
         self.waiting: list[Entry] = []
         self.intake = Intake(QUEUE, self.cluster.redis, self.database, worker=self.name, lease_s=LEASE_S)
         self.recorder = (Recorder if self.world.rules.on(9) else AllOrNothing)(self.database)
@@ -179,6 +137,8 @@ class Worker(Process):
         try:
             outcome: Outcome = HANDLERS[run.job](self, attempt)
             ended = Ended(outcome)
+        except Violation:
+            raise
         except Exception as error:
             ended = Ended(error=error)
         if run.job == "unstorable":
@@ -203,10 +163,8 @@ class Worker(Process):
             self.world.sleep(pause_s)
 
     def _drain(self) -> None:
-        self.world.wait_until(lambda: not len(self.attempts), GRACE_S)
-        for attempt in self.attempts:
-            attempt.stop(Stop.HAND_BACK)
-        self.world.wait_until(lambda: not len(self.attempts) and self.claims not in self.tasks, 8.0)
+        drive(Drain(self.attempts, grace_s=GRACE_S).stop())
+        self.world.wait_until(lambda: self.claims not in self.tasks, HAND_BACK_S)
         self.alive = False
         for task in list(self.tasks):
             if task.name != "drain":
@@ -238,10 +196,8 @@ class Worker(Process):
                     raise Fenced
 
     def call_provider(self, attempt: Attempt) -> None:
-        run = attempt.run
-        self.world.ask(
-            self.cluster.provider,
-            "pay",
-            lambda: self.cluster.book.append((run.id, run.attempt)),
-            detail=run.id.int,
-        )
+        """Rule 7: not without a look at the lease."""
+        if self.world.rules.on(7):
+            attempt.lease.check()
+        self.cluster.watch.calls(attempt.run)
+        self.world.ask(self.cluster.provider, "pay", lambda: None, detail=attempt.run.id.int)

@@ -29,6 +29,7 @@ class World:
     now: float = 0.0
     steps: int = 0
     current: Task | None = None
+    booting: Process | None = None
     processes: dict[str, Process] = field(default_factory=dict)
     trace: list[tuple[float, str, str, Any, Any]] = field(default_factory=list)
     #: Commands whose sender died while they were on their way: they may still arrive.
@@ -65,7 +66,7 @@ class World:
 
     def wait_until(self, ready: Callable[[], bool], within_s: float = float("inf")) -> None:
         until = self.now + within_s
-        self._wait(Ask("waits", ready=lambda: self.now >= until - 1e-9 or ready(), since=min(until, 1e12)))
+        self._wait(Ask("waits", ready=ready, until=until, since=min(until, 1e12)))
 
     def _wait(self, ask: Ask) -> Any:
         task = self.current
@@ -167,7 +168,9 @@ class World:
     def start(self, process: Process) -> None:
         self.fault(f"{process.name} starts")
         process.alive, process.stopped, process.stalled = True, False, False
+        self.booting = process
         process.boot()
+        self.booting = None
 
     def crash(self, process: Process, *, arrives: bool = False) -> None:
         """kill -9. With `arrives`, what it had just sent may still be carried out."""
