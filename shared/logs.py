@@ -4,10 +4,13 @@ Secrets and addresses are masked in every value, also in what goes to Sentry. Wi
 `<process>.log` there.
 """
 
+import json
 import logging
 import logging.handlers
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +28,20 @@ def configure(settings: Settings, process: str) -> None:
     """Sets up logging for this process. `process` is its name, such as `scheduler` or `worker`."""
     shared_processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _mask_values,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        _add_time,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(default=str)
+        _as_json
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared_processors,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-    )
+    formatter = _Formatter(renderer, shared_processors)
+    # Looked up for every record, and on no line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers = [_with(formatter, logging.StreamHandler(sys.stderr))]
     if settings.log_dir:
@@ -50,17 +52,73 @@ def configure(settings: Settings, process: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
             *shared_processors,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _as_argument,
         ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=_EventLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
     if settings.sentry_dsn is not None:
         _start_sentry(settings, process)
+
+
+class _Event(logging.LogRecord):
+    """One of our own events."""
+
+    def __init__(self, logger: str, level: int, event: dict[str, Any]) -> None:
+        super().__init__(logger, level, "", 0, event, None, None)
+        self.event = event
+
+
+class _EventLogger:
+    """What structlog writes to. The standard logger would look for the caller's file and line, which no line shows: that
+    alone takes longer than all the rest, and there is a line for every run."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self._logger = logging.getLogger(name)
+
+    def _log(self, level: int, event: dict[str, Any]) -> None:
+        self._logger.handle(_Event(self.name, level, event))
+
+    debug = partialmethod(_log, logging.DEBUG)
+    info = partialmethod(_log, logging.INFO)
+    warning = partialmethod(_log, logging.WARNING)
+    error = exception = partialmethod(_log, logging.ERROR)
+    critical = partialmethod(_log, logging.CRITICAL)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Our events have been through the processors; those of libraries go through them here."""
+
+    def __init__(
+        self, renderer: structlog.typing.Processor, processors: list[structlog.typing.Processor]
+    ) -> None:
+        super().__init__(foreign_pre_chain=processors, processors=[self.remove_processors_meta, renderer])
+        self._render = renderer
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, _Event):
+            return str(self._render(None, "", record.event.copy()))
+        return super().format(record)
+
+
+def _as_argument(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any], dict[str, Any]]:
+    return (event,), {}
+
+
+_encode = json.JSONEncoder(default=str).encode
+
+
+def _as_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return _encode(event)
+
+
+def _add_time(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
 
 
 def _file_handlers(settings: Settings, process: str, formatter: logging.Formatter) -> list[logging.Handler]:
@@ -83,7 +141,9 @@ def _with(formatter: logging.Formatter, handler: logging.Handler) -> logging.Han
 
 def _mask_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if key != "exc_info" and not key.startswith("_"):
+        if type(value) is str:
+            event[key] = mask(value)
+        elif value is not None and key != "exc_info" and not key.startswith("_"):
             event[key] = _masked(value)
     return event
 
