@@ -1,25 +1,19 @@
 """The API as clients of every kind call it: an answer in one form, never a 500, and the runs beside it stay as they were."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from api_svc.app import create_app
-from api_svc.bootstrap import build
 from api_svc.services import Services
 from shared.jobs import JOBS
-from shared.settings import ApiSettings
 from tests.fuzz import odd
+from tests.fuzz.conftest import TOKEN
 from tests.fuzz.effort import fuzzed
 
-TOKEN = "secret-of-the-api"
 PATHS = st.sampled_from(
     [
         "/v1/runs", "/v1/refunds", "/v1/runs/{id}", "/v1/refunds/{id}", "/v1/", "/v1", "/", "/healthz", "/readyz", "/metrics",
@@ -64,28 +58,6 @@ NEW_REFUNDS = st.fixed_dictionaries(
 BODIES = st.one_of(
     NEW_RUNS, NEW_REFUNDS, NEW_RUNS.flatmap(lambda run: keys(*run).map(lambda more: {**run, **more})), ODD
 )
-
-
-@pytest.fixture
-async def services(database_url: str, redis_url: str) -> AsyncIterator[Services]:
-    settings = ApiSettings(
-        database_url=SecretStr(database_url),
-        redis_url=SecretStr(redis_url),
-        api_token=TOKEN,
-        stripe_webhook_secret=SecretStr("whsec_fuzz"),
-        brevo_webhook_token=SecretStr("brevo-fuzz"),
-        enable_scheduler=False,
-    )
-    services = build(settings)
-    yield services
-    await services.close()
-
-
-@pytest.fixture
-async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=True)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-        yield client
 
 
 @fuzzed(60)

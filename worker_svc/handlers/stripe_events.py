@@ -1,5 +1,6 @@
 """Stripe's webhooks, after they were stored: each is a hint to read the refund, and no more (rule 29)."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from worker_svc.handlers.stripe_calls import StripeCalls
 #: An event may overtake our own commit. The refund's run has the first word, for so long; then reconciliation has the last.
 RUN_FIRST_S = 2.0
 RUN_FIRST_AT_MOST = timedelta(minutes=5)
+_ID = re.compile(r"\w{1,255}", re.ASCII)
 
 
 async def apply_stripe_event(ctx: JobContext, args: WebhookArgs) -> Outcome:
@@ -84,9 +86,11 @@ def _refund_in(body: Any) -> str | None:
     """The id of the refund that an event is about; None: it is about something else, or cannot be read."""
     try:
         found = body["data"]["object"]
-        return str(found["id"]) if found["object"] == "refund" else None
+        made, kind = found["id"], found["object"]
     except (KeyError, TypeError):
         return None
+    # It becomes part of a path: Stripe would answer something else for one that is empty, or is dots.
+    return made if kind == "refund" and isinstance(made, str) and _ID.fullmatch(made) else None
 
 
 async def _find(session: AsyncSession, body: Any, provider_refund_id: str | None) -> UUID | None:
