@@ -1,16 +1,20 @@
 """Schedules as operators edit them."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from scheduler_svc import pausing
 from scheduler_svc.firing import Firing
+from scheduler_svc.rows import from_epoch
 from scheduler_svc.schedules import Schedules
 from shared.core.errors import BadInput
 from shared.core.schedule import DateTrigger, ScheduleSpec, TriggerSpec, cron, every
 from shared.jobs import JOBS
 from tests.integration.scheduler.books import Books
+from tests.wait import wait_until
 
 
 def _spec(schedule_id: str = "a", trigger: TriggerSpec | None = None) -> ScheduleSpec:
@@ -132,6 +136,30 @@ def test_a_paused_schedule_that_is_edited_stays_paused(books: Books, schedules: 
     assert books.fires("a") == 3
     schedules.resume("a", actor="ann")
     assert books.fires("a") == 3
+
+
+@pytest.mark.rule(23)
+def test_a_fire_that_a_pause_drops_while_an_edit_is_under_way_is_counted_as_well(
+    books: Books, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an edit of a paused schedule that has counted what was missed, and then the next fire passes, it counts anew."""
+    books.add("a", due_in_s=30, trigger={"type": "interval", "every_s": 1})
+    schedules.pause("a", actor="ann")
+    books.run("UPDATE schedules SET paused_from = extract(epoch FROM now()) - 0.5")
+    began = from_epoch(books.schedule("a").paused_from)
+    count = pausing.missed_by
+
+    def count_too_soon(row: Any, jobs: Any) -> Any:
+        monkeypatch.setattr(pausing, "missed_by", count)
+        missed: Any = count(row, jobs)
+        wait_until(lambda: from_epoch(books.schedule("a").now) > missed.next, what="the next fire")
+        return missed
+
+    monkeypatch.setattr(pausing, "missed_by", count_too_soon)
+    schedules.add(_spec("a", every("1h")), actor="ann", replace=True)
+    [run] = books.runs("a")
+    assert run.due_at + timedelta(seconds=1) > run.enqueued_at
+    assert run.due_at == began + timedelta(seconds=run.coalesced)
 
 
 def test_preview_tells_the_next_fires(schedules: Schedules) -> None:
