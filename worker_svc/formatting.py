@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from copy import copy
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 from babel.core import UnknownLocaleError
 from babel.dates import format_date
-from babel.numbers import NumberPattern
+from babel.numbers import NumberPattern, get_currency_symbol
 
 #: Digits of the minor unit where they are not two (ISO 4217). CLDR's digits are for display, and fewer for some of them.
 _DIGITS: Final[Mapping[str, int]] = {
@@ -34,19 +34,20 @@ def minor_digits(currency: str) -> int:
     return _DIGITS.get(currency.upper(), 2)
 
 
+@lru_cache(maxsize=1024)  # an e-mail has the same amount in its subject and in both of its texts
 def money(amount: int, currency: str, locale: Locale) -> str:
     """`amount` in the currency's minor unit: 1999 and `usd` are $19.99, 1999 and `jpy` ¥1,999."""
     currency = currency.upper()
     digits = minor_digits(currency)
-    text: str = _money_pattern(locale, digits).apply(
-        Decimal(amount).scaleb(-digits), locale, currency=currency, currency_digits=False
-    )
+    # Given the currency, Babel would look its name up as well, for as long as all the rest takes.
+    number: str = _money_pattern(locale, digits).apply(Decimal(amount).scaleb(-digits), locale)
+    text = number.replace("¤", get_currency_symbol(currency, locale))
     return _LETTER_BESIDE_DIGIT.sub("\xa0", text)
 
 
 def day(moment: datetime, locale: Locale, zone: tzinfo) -> str:
     """The date of a moment where the recipient is: `November 24, 2026`."""
-    return format_date(moment.astimezone(zone), format="long", locale=locale)
+    return _date_text(moment.astimezone(zone).date(), locale)
 
 
 @lru_cache(maxsize=512)
@@ -65,6 +66,11 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         return ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=1024)  # what is due together has few dates
+def _date_text(of: date, locale: Locale) -> str:
+    return format_date(of, format="long", locale=locale)
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,5 @@
 """From what is owed to a frozen batch: rendered in slices outside any transaction, then checked and written in a short one."""
 
-import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,12 +11,11 @@ from shared.db import reminder_batches, reminders
 from shared.db.reminder_batches import Batch, Member, content_of
 from shared.db.reminders import Candidate, Fence, Owed
 from shared.ports import MailVersion
+from shared.slices import Slices
 from worker_svc.context import JobContext, Services
 from worker_svc.formatting import zone_of
 from worker_svc.rendering import header_text
 
-#: Rendering holds the event loop no longer than this at a time: refunds and heartbeats come in between.
-SLICE_S: Final = 0.004
 #: Brevo's limit on a recipient's name.
 MAX_NAME_CHARS: Final = 70
 
@@ -71,14 +68,12 @@ async def freeze_group(
 
 async def _render(services: Services, group: Sequence[Owed], now: datetime) -> _Rendered:
     rendered = _Rendered()
-    slice_ends = time.monotonic() + SLICE_S
+    slices = Slices()
     for owed in group:
         rendered.add(services, owed, now)
         if rendered.chars >= MAX_CONTENT_CHARS:
             break
-        if time.monotonic() >= slice_ends:
-            await asyncio.sleep(0)
-            slice_ends = time.monotonic() + SLICE_S
+        await slices.breathe()
     return rendered
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_context, select_autoescape
 from jinja2.runtime import Context
 
 from shared.ports import Rendered
@@ -34,13 +34,14 @@ class TemplateRenderer:
         )
         self._environment.filters["money"] = _money
         self._environment.filters["day"] = _day
+        self._templates: dict[str, Template] = {}
 
     def render(self, template: str, values: Mapping[str, object], *, locale: str) -> Rendered:
         """Raises jinja2.UndefinedError for a value that is missing, jinja2.TemplateNotFound for a template."""
         written = {**values, "locale": locale_of(locale)}
 
         def part(ending: str) -> str:
-            return self._environment.get_template(f"{template}.{ending}.j2").render(written)
+            return self._template(f"{template}.{ending}.j2").render(written)
 
         return Rendered(
             subject=_literal(header_text(part("subject")), "{ "),
@@ -48,11 +49,20 @@ class TemplateRenderer:
             text=_literal(part("txt"), "{ "),
         )
 
+    def _template(self, file: str) -> Template:
+        found = self._templates.get(file)
+        if found is None:
+            found = self._templates[file] = self._environment.get_template(file)
+            # Jinja's chain of mappings is copied at every rendering, for as long as that takes itself.
+            found.globals = dict(found.globals)
+        return found
+
 
 def header_text(text: str, most: int = MAX_SUBJECT_CHARS) -> str:
     """A text that can stand in a mail header: one line, no control characters, not too long."""
-    cleaned = "".join(character if character.isprintable() else " " for character in text)
-    line = " ".join(cleaned.split())
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

@@ -3,10 +3,10 @@
 Like the ledger's, these functions commit nothing. What says False or None was refused: somebody else owns the batch.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from json.encoder import encode_basestring as quoted
 from typing import Any
 from uuid import UUID
 
@@ -28,16 +28,10 @@ class Member:
 
     def to_json(self) -> str:
         mail = self.mail
-        return json.dumps(
-            {
-                "id": str(self.id),
-                "email": mail.email,
-                "name": mail.name,
-                "subject": mail.subject,
-                "html": mail.html,
-                "text": mail.text,
-            },
-            ensure_ascii=False,
+        # By json's own function in C: what json.dumps builds around it takes four times as long.
+        return (
+            f'{{"id":"{self.id}","email":{quoted(mail.email)},"name":{quoted(mail.name)},'
+            f'"subject":{quoted(mail.subject)},"html":{quoted(mail.html)},"text":{quoted(mail.text)}}}'
         )
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from shared.core.stages import Stage
 from shared.db.ledger import Executor
 from shared.db.statements import statement
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,23 @@ class Candidate:
 
 
 async def owed(
-    db: Executor, stages: Sequence[Stage], *, as_of: datetime, tolerance: timedelta, most: int
+    db: Executor,
+    stages: Sequence[Stage],
+    *,
+    as_of: datetime,
+    tolerance: timedelta,
+    most: int,
+    after: Owed | None = None,
 ) -> list[Owed]:
-    """Reminders to be sent, the earliest due date first (rule 30)."""
-    params = {"as_of": as_of, "tolerance": tolerance, "most": most, **_stages(stages)}
+    """Reminders to be sent, the earliest due date first (rule 30); those behind `after`, where given."""
+    params = {
+        "as_of": as_of,
+        "tolerance": tolerance,
+        "most": most,
+        "after_at": after.due_at if after else _BEGINNING,
+        "after_id": after.invoice_id if after else UUID(int=0),
+        **_stages(stages),
+    }
     rows = await db.execute(statement("reminder_owed"), params)
     return [Owed(**row._mapping) for row in rows]
 

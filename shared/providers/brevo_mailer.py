@@ -13,6 +13,7 @@ from brevo import AsyncBrevo
 from brevo.transactional_emails import GetEmailEventReportResponseEventsItem, SendTransacEmailResponse
 
 from shared.ports import DuplicateKey, MailEvent, MailRefused, MailVersion, OutcomeUnknown
+from shared.providers.brevo_batch import encode_batch, post_batch
 from shared.providers.brevo_errors import BREVO_ERRORS, translate
 from shared.settings import BrevoSettings
 
@@ -38,9 +39,11 @@ class BrevoMailer:
             timeout=httpx.Timeout(settings.brevo_timeout_s, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         )
+        self._url = settings.brevo_base_url
+        self._api_key = settings.brevo_api_key.get_secret_value()
         self._brevo = AsyncBrevo(
-            api_key=settings.brevo_api_key.get_secret_value(),
-            base_url=settings.brevo_base_url,
+            api_key=self._api_key,
+            base_url=self._url,
             httpx_client=self._http,
             max_retries=0,  # the SDK would repeat POSTs after 408, 409, 429 and 5xx
         )
@@ -48,15 +51,21 @@ class BrevoMailer:
     async def send_batch(
         self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
     ) -> Sequence[str]:
-        content = _single(versions[0]) if len(versions) == 1 else _batch(versions)
-        async with self._call():
-            response = await self._brevo.transactional_emails.send_transac_email(
-                sender=self._sender,  # plain dicts build twice as fast as the SDK's models
-                headers={self._key_header: str(idempotency_key)},
-                tags=[tag],
-                **content,
-            )
-        ids = _message_ids(response)
+        headers: dict[str, str] = {self._key_header: str(idempotency_key)}
+        if len(versions) > 1:
+            body = await encode_batch(versions, sender=self._sender, headers=headers, tag=tag)
+            async with self._call():
+                ids = await post_batch(self._http, self._url, self._api_key, body)
+        else:
+            async with self._call():
+                response = await self._brevo.transactional_emails.send_transac_email(
+                    # plain dicts build twice as fast as the SDK's models
+                    sender=self._sender,
+                    headers=headers,
+                    tags=[tag],
+                    **_single(versions[0]),
+                )
+            ids = _message_ids(response)
         if len(ids) != len(versions):
             raise OutcomeUnknown(f"Brevo accepted {len(versions)} mails and named {len(ids)}")
         return ids
@@ -117,31 +126,12 @@ def _single(version: MailVersion) -> dict[str, Any]:
     }
 
 
-def _batch(versions: Sequence[MailVersion]) -> dict[str, Any]:
-    first = versions[0]
-    return {
-        # Brevo takes content of versions only where the call has some; the versions override it.
-        "subject": first.subject,
-        "html_content": first.html,
-        "text_content": first.text,
-        "message_versions": [
-            {
-                "to": [_recipient(version)],
-                "subject": version.subject,
-                "htmlContent": version.html,
-                "textContent": version.text,
-            }
-            for version in versions
-        ],
-    }
-
-
 def _recipient(version: MailVersion) -> Mapping[str, str]:
     # Brevo refuses an empty name.
     return {"email": version.email, "name": version.name} if version.name else {"email": version.email}
 
 
-def _message_ids(response: SendTransacEmailResponse) -> list[str]:
+def _message_ids(response: SendTransacEmailResponse) -> Sequence[str]:
     return list(response.message_ids or ([response.message_id] if response.message_id else []))
 
 

@@ -11,13 +11,15 @@ from shared.core.outcomes import Cancel, Done, Outcome, Retry, Snooze
 from shared.core.reminders import pack
 from shared.core.stages import Stage, parse_stages
 from shared.db import ledger, reminders
-from shared.db.reminders import Fence
+from shared.db.reminders import Fence, Owed
 from shared.jobs import CONFIRM_REMINDERS, RemindersArgs
 from worker_svc.context import JobContext
 from worker_svc.reminder_freezing import freeze_group
 from worker_svc.reminder_outbox import Outbox
 
 PAGE: Final = 2000
+#: Decoding more rows at a time would hold the event loop for longer than a slice.
+ROWS_AT_ONCE: Final = 200
 SKIPS_AT_ONCE: Final = 10_000
 #: The provider shows its events after some seconds.
 LOOK_AGAIN_AFTER: Final = timedelta(seconds=15)
@@ -89,12 +91,18 @@ async def _send(
 ) -> bool:
     """Page by page, until nothing is owed, or too much is unclear. False: what is left was being changed each time."""
     fence = Fence(context.run.id, context.run.attempt)
+    after: Owed | None = None
+    progress = 0
     while not (outbox.in_doubt or context.lease.cancel_requested.is_set()):
-        async with context.services.database.begin() as db:
-            page = await reminders.owed(db, stages, as_of=as_of, tolerance=tolerance, most=PAGE)
+        page = await _page(context, stages, as_of, tolerance, after)
         if not page:
-            return True
-        progress = 0
+            if after is None:
+                return True
+            if not progress:
+                return False
+            after, progress = None, 0  # once more from the beginning: for what changed meanwhile
+            continue
+        after = page[-1]
         for group in pack([each.email.strip().lower() for each in page]):
             if outbox.in_doubt:
                 return True
@@ -105,6 +113,21 @@ async def _send(
             counts.update({name: written[name] for name in ("suppressed", "failed")})
             if batch is not None:
                 await outbox.send(batch)
-        if not progress:
-            return False
     return True
+
+
+async def _page(
+    context: JobContext, stages: Sequence[Stage], as_of: datetime, tolerance: timedelta, after: Owed | None
+) -> list[Owed]:
+    """Up to PAGE reminders that are owed, behind `after`: enough for full batches whose addresses differ."""
+    page: list[Owed] = []
+    while len(page) < PAGE:
+        async with context.services.database.begin() as db:
+            rows = await reminders.owed(
+                db, stages, as_of=as_of, tolerance=tolerance, most=ROWS_AT_ONCE, after=after
+            )
+        page += rows
+        if len(rows) < ROWS_AT_ONCE:
+            break
+        after = rows[-1]
+    return page

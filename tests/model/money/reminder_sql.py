@@ -52,7 +52,7 @@ def owed(s: Session, p: Row) -> list[Any]:
     window = p.tolerance if s.database.rules.all_that_is_owed else timedelta(hours=1)
     found = []
     for invoice, stage, owed_for, superseded in _stages(s, p):
-        if owed_for > window or superseded:
+        if owed_for > window or superseded or (invoice.due_at, invoice.id) <= (p.after_at, p.after_id):
             continue
         customer = s.database.tables["customers"][invoice.customer_id]
         columns = {name: getattr(invoice, name) for name in ("number", "amount_due", "currency", "due_at")}
