@@ -1,0 +1,93 @@
+"""A schedule that fires every second: how late does its handler start, and does it drift?"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.bench import Bench
+from benchmarks.due import ACTOR, handler_starts, opened
+from benchmarks.ours import Ours
+from benchmarks.process import Process
+from shared.core.schedule import IntervalTrigger, ScheduleSpec
+
+QUESTION = "How long after its due time does a schedule's handler start?"
+EVERY = timedelta(seconds=1)
+P50_MS, P99_MS, DRIFT_MS = 8.0, 25.0, 2.0
+#: The first fires find caches cold and statements unprepared.
+WARM_UP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    due_s: float
+    late_ms: float
+
+
+def run(bench: Bench) -> None:
+    fires = bench.n(60, 5)
+    bench.rounds = min(bench.rounds, 3)  # a minute each
+    rounds: list[list[Fire]] = []
+    with bench.servers() as servers, bench.ours(servers) as ours:
+        ours.start("scheduler")
+        worker = ours.start("worker")
+        for number in range(bench.rounds):
+            rounds.append(_minute(bench, ours, worker, f"every-second-{number}", fires))
+            late = [fire.late_ms for fire in rounds[-1]]
+            bench.say(f"round {number + 1}: p50 {statistics.median(late):.1f} ms, worst {max(late):.1f} ms")
+    p50 = bench.figure("p50", [_p([f.late_ms for f in each], 50) for each in rounds], "ms")
+    p99 = bench.figure("p99", [_p([f.late_ms for f in each], 99) for each in rounds], "ms")
+    drift = bench.figure("drift over the minute", [_drift(each) for each in rounds], "ms")
+    bench.target("p50", p50.median, "at most", P50_MS, "ms")
+    bench.target("p99", p99.median, "at most", P99_MS, "ms")
+    bench.target("drift", abs(drift.median), "at most", DRIFT_MS, "ms")
+    bench.result.details["late_ms"] = [[round(fire.late_ms, 2) for fire in each] for each in rounds]
+    bench.result.details["bound_by"] = (
+        "Round trips, one after the other: the read of what is due, the transaction of the fire, the push, the worker's"
+        " take and its claim; two of them commit, and each commit waits for the disk."
+    )
+
+
+def _minute(bench: Bench, ours: Ours, worker: Process, schedule: str, fires: int) -> list[Fire]:
+    """Lets a schedule of its own fire this often, and checks that every fire ran once, in its second."""
+    trigger = IntervalTrigger(every_s=EVERY.total_seconds())
+    with opened(ours) as schedules:
+        schedules.add(ScheduleSpec(id=schedule, job="ping", trigger=trigger), actor=ACTOR)
+        wanted = WARM_UP + fires
+        deadline = time.monotonic() + wanted + 15
+        while len(rows := _runs(ours, schedule)) < wanted and time.monotonic() < deadline:
+            time.sleep(0.2)
+        schedules.remove(schedule, actor=ACTOR)
+    rows = rows[:wanted]
+    began = handler_starts(worker)
+    gaps = {after.due_at - before.due_at for before, after in pairwise(rows)}
+    bench.audit("every second has its fire", "" if gaps == {EVERY} else f"gaps: {sorted(map(str, gaps))}")
+    bench.audit("no fire stands for another", "" if not sum(row.coalesced for row in rows) else "coalesced")
+    unrun = [str(row.id) for row in rows if str(row.id) not in began]
+    bench.audit("every fire ran", f"not {unrun}" if unrun or len(rows) < wanted else "")
+    return [
+        Fire(row.due_at.timestamp(), (began[str(row.id)] - row.due_at) / timedelta(milliseconds=1))
+        for row in rows[WARM_UP:]
+        if str(row.id) in began
+    ]
+
+
+def _runs(ours: Ours, schedule: str) -> list[Any]:
+    return ours.rows(
+        "SELECT id, due_at, coalesced FROM job_runs WHERE schedule_id = :id AND state = 'succeeded' ORDER BY due_at",
+        id=schedule,
+    )
+
+
+def _p(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def _drift(fires: Sequence[Fire]) -> float:
+    """How much later the last third is than the first, by their medians."""
+    third = max(1, len(fires) // 3)
+    first, last = fires[:third], fires[-third:]
+    return statistics.median(f.late_ms for f in last) - statistics.median(f.late_ms for f in first)
