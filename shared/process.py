@@ -14,6 +14,7 @@ from shared import failpoints, logs
 from shared.core.errors import ConfigError
 from shared.heap import keep_trimmed
 from shared.lifecycle import exit_within
+from shared.loop import watched_loop
 from shared.settings import Settings, load
 
 S = TypeVar("S", bound=Settings)
@@ -34,7 +35,8 @@ def run_process(name: str, kind: type[S], main: Callable[[S], Awaitable[None]]) 
         settings = load(kind)
         logs.configure(settings, name)
         failpoints.arm(settings.cuebx_failpoints)
-        asyncio.run(_main(name, settings, main))
+        with asyncio.Runner(loop_factory=watched_loop) as runner:
+            runner.run(_main(name, settings, main))
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # for whoever started it, log format or not
         raise SystemExit(EX_CONFIG) from None
