@@ -46,7 +46,7 @@ def lock_rows(connection: Connection, ids: Sequence[str]) -> Sequence[Any]:
 
 def insert(connection: Connection, spec: ScheduleSpec, origin: Origin, now: datetime) -> None:
     """A schedule that is new. Its id must not exist (IntegrityError)."""
-    spec, trigger = _started(spec, now)
+    spec, trigger = with_start(spec, now)
     first = trigger.first(now)
     connection.execute(_INSERT, {**_values(spec, origin), "next_run_time": first and to_epoch(first)})
 
@@ -68,7 +68,7 @@ def is_due(row: Any) -> bool:
     return row.next_run_time is not None and row.next_run_time <= to_epoch(row.now)
 
 
-def _started(spec: ScheduleSpec, now: datetime) -> tuple[ScheduleSpec, Trigger]:
+def with_start(spec: ScheduleSpec, now: datetime) -> tuple[ScheduleSpec, Trigger]:
     """Intervals without a start begin now: the first fire is one interval away."""
     if isinstance(spec.trigger, IntervalTrigger) and spec.trigger.start is None:
         started = spec.trigger.model_copy(update={"start": now})
@@ -90,7 +90,7 @@ def _continued(row: Any, spec: ScheduleSpec) -> tuple[ScheduleSpec, datetime | N
             spec = spec.model_copy(update={"trigger": started})
     elif upcoming is not None and upcoming > row.now and old is not None and old.spec == asked:
         return spec, upcoming
-    spec, trigger = _started(spec, row.now)
+    spec, trigger = with_start(spec, row.now)
     if row.broken_due is not None and not isinstance(asked, DateTrigger):
         return spec, _overdue(row) or trigger.first(row.now)
     return spec, trigger.first(row.now)

@@ -4,7 +4,8 @@ Synchronous: call it from a thread where there is an event loop. Every edit is o
 after it, `notify` wakes the leader, which would otherwise notice within a second.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from scheduler_svc import definitions, pausing, views
+from scheduler_svc import bulk, definitions, pausing, views
 from scheduler_svc.definitions import Origin
 from scheduler_svc.firing import Firing
 from scheduler_svc.rows import Unreadable, decode_state, decode_trigger
@@ -84,6 +85,14 @@ class Schedules:
             self._insert(spec, actor)
         self._notify()
         return self.get(spec.id)
+
+    def add_many(self, specs: Iterable[ScheduleSpec], *, actor: str) -> int:
+        """Adds schedules that are new, all of them or, where one cannot be accepted, none; how many there were."""
+        with _conflicts(), self._engine.begin() as connection:
+            now = connection.execute(text("SELECT now()")).scalar_one()
+            count = bulk.insert_many(connection, specs, self._jobs, now, actor)
+        self._notify()
+        return count
 
     def pause(self, schedule_id: str, *, actor: str, reason: str = "") -> ScheduleView:
         """No fires from now on; one that is overdue counts as missed by the pause. Pausing twice changes nothing."""
@@ -189,7 +198,7 @@ class Schedules:
             return connection.execute(query, {"id": schedule_id}).first() is not None
 
     def _insert(self, spec: ScheduleSpec, actor: str) -> None:
-        with _conflicts(spec.id), self._engine.begin() as connection:
+        with _conflicts(), self._engine.begin() as connection:
             now = connection.execute(text("SELECT now()")).scalar_one()
             definitions.insert(connection, spec, Origin(), now)
             _audit(connection, actor, "added", spec.id, spec.model_dump(mode="json"))
@@ -260,14 +269,15 @@ def _audit(
 
 
 @contextmanager
-def _conflicts(schedule_id: str) -> Iterator[None]:
+def _conflicts() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if "schedule_ids" not in str(error.orig):
+        taken = re.search(r"schedule_ids.*\(id\)=\(([^)]*)\)", str(error.orig), re.DOTALL)
+        if taken is None:
             raise
         raise BadInput(
-            f"id: there is a schedule {schedule_id} already; edit it with --replace, or choose another id"
+            f"id: there is a schedule {taken[1]} already; edit it with --replace, or choose another id"
         ) from None
 
 

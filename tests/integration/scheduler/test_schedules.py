@@ -49,6 +49,34 @@ def test_an_id_that_exists_in_any_store_is_refused_with_the_fix(schedules: Sched
         schedules.add(elsewhere, actor="ann")
 
 
+def test_many_are_added_as_one_by_one_each_with_its_audit_record(books: Books, schedules: Schedules) -> None:
+    asked = [_spec(f"s{n:04}", every("5m") if n % 2 else cron("0 2 * * *")) for n in range(1500)]
+    assert schedules.add_many(iter(asked), actor="ann") == 1500
+    schedules.add(_spec("alone"), actor="ann")
+    alone, one = books.schedule("alone"), books.schedule("s0001")
+    assert one.job_state["trigger"]["every_s"] == alone.job_state["trigger"]["every_s"]
+    assert one.job_state["trigger"]["start"] is not None
+    assert one.next_run_time is not None
+    assert {
+        name for name in one._fields if (getattr(one, name) is None) != (getattr(alone, name) is None)
+    } == set()
+    audited = books.run(
+        "SELECT detail FROM audit_log WHERE subject_id IN ('s0001', 'alone') ORDER BY subject_id"
+    )
+    assert set(audited[0].detail) == set(audited[1].detail)
+
+
+def test_many_with_one_that_cannot_be_accepted_add_none(books: Books, schedules: Schedules) -> None:
+    schedules.add(_spec("there"), actor="ann")
+    with pytest.raises(BadInput, match="there is a schedule there already"):
+        schedules.add_many([_spec("new"), _spec("there")], actor="ann")
+    with pytest.raises(BadInput, match="schedule odd: job: there is no job 'nope'"):
+        schedules.add_many(
+            [_spec("new"), ScheduleSpec(id="odd", job="nope", trigger=every("5m"))], actor="ann"
+        )
+    assert [row.id for row in books.run("SELECT id FROM schedules")] == ["there"]
+
+
 @pytest.mark.parametrize("call", ["get", "pause", "resume", "remove", "reset", "preview", "job_and_args"])
 def test_an_unknown_id_is_named(schedules: Schedules, call: str) -> None:
     actor = {} if call in ("get", "preview", "job_and_args") else {"actor": "ann"}
