@@ -59,6 +59,16 @@ def test_status_shows_what_is_overdue_and_what_waits_for_a_person(cuebx: Command
     assert found["refunds_need_review"] == 1
 
 
+def test_status_leaves_out_what_is_no_process_of_ours_and_shows_bytes_that_are_no_text(
+    cuebx: CommandLine, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.process("worker", "a-string"), "where a hash should be")
+        client.hset(keys.process("worker", "host:8"), mapping={"queues": b"\xff"})
+    [process] = cuebx.json("status")["processes"]
+    assert process == {"kind": "worker", "name": "host:8", "facts": {"queues": "\ufffd"}}
+
+
 def test_status_works_without_redis_and_says_so(cuebx: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     cuebx.sql("INSERT INTO leader_terms (holder) VALUES ('host:7')")

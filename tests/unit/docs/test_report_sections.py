@@ -1,5 +1,6 @@
 """Commands write their tables into the reliability page, and nothing else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,12 @@ def test_the_page_has_the_sections(name: str, tmp_path: Path) -> None:
     copy.write_text(PAGE.read_text())
     write_section(name, "table", copy)
     assert "table" in copy.read_text()
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = re.findall(r"`(\S+\.py)::(test_\w+)`", PAGE.read_text())
+    tests = PAGE.parents[1] / "tests"
+    assert [
+        f"{file}::{name}" for file, name in named if f"def {name}(" not in (tests / file).read_text()
+    ] == []
+    assert len(named) > 30
