@@ -1,0 +1,114 @@
+"""One storm of our own: N one-shots that come due in the same second, seen from outside while they fire."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from benchmarks.due import ACTOR, opened
+from benchmarks.ours import Ours
+from benchmarks.process import Process
+from shared.core.schedule import DateTrigger, ScheduleSpec
+from shared.queue import keys
+
+LOOK_EVERY_S = 0.02
+LIMIT_S = 120.0
+STALLS = "cuebx_event_loop_stall_seconds_bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """`seconds` from the due time until all are committed and their messages in Redis; `over_time` has, every so often, the
+    seconds since then, how many were in Redis, and for how long (s) the leader lock still held."""
+
+    seconds: float
+    over_time: list[tuple[float, int, float]]
+    #: Of the scheduler's event loop: how many stretches were longer than this many seconds.
+    stalls: dict[float, int]
+    wrong: str = ""
+    fired: list[float] = field(default_factory=list)
+
+    @property
+    def lock_left_s(self) -> float:
+        return min(left for _, _, left in self.over_time)
+
+
+def storm(ours: Ours, scheduler: Process, n: int, *, added: Callable[[], None] = lambda: None) -> Storm:
+    """No worker runs, so that everything stays queued. Leaves ledger and queue empty."""
+    queue = keys.queue("maintenance")
+    with Redis.from_url(ours.redis_url) as redis, opened(ours) as schedules:
+        due = time.time() + 2.0 + n / 3000
+        trigger = DateTrigger(at=datetime.fromtimestamp(due, UTC))
+        schedules.add_many(
+            (ScheduleSpec(id=f"one-{i}", job="ping", trigger=trigger) for i in range(n)), actor=ACTOR
+        )
+        if time.time() > due:
+            raise RuntimeError("the schedules were due before they were all there")
+        before = stalls(scheduler)
+        time.sleep(max(0.0, due - time.time()))
+        over_time: list[tuple[float, int, float]] = []
+        while not over_time or over_time[-1][1] < n:
+            in_redis, left_ms = int(redis.zcard(queue)), int(redis.pttl(keys.LEADER))
+            over_time.append((time.time() - due, in_redis, left_ms / 1000))
+            if over_time[-1][0] > LIMIT_S:
+                raise RuntimeError(f"{in_redis} of {n} after {LIMIT_S:g} s:\n{scheduler.output[-2000:]}")
+            time.sleep(LOOK_EVERY_S)
+        rows = _wait_marked(ours, n)
+        seconds = max(over_time[-1][0], rows.marked_s - due)
+        found = Storm(seconds, over_time, _more(before, stalls(scheduler)), _wrong(ours, n), rows.committed)
+        ours.rows("TRUNCATE job_runs")
+        redis.delete(queue, keys.wake("maintenance"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    marked_s: float
+    committed: list[float]
+
+
+def _wait_marked(ours: Ours, n: int) -> _Marked:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        row = ours.rows(
+            "SELECT count(*) FILTER (WHERE state = 'queued') AS queued, extract(epoch FROM max(queued_at))::float8 AS marked_s"
+            " FROM job_runs"
+        )[0]
+        if row.queued == n:
+            break
+        time.sleep(0.05)
+    committed = ours.rows(
+        "SELECT extract(epoch FROM enqueued_at - due_at)::float8 AS s, count(*) AS n FROM job_runs GROUP BY 1 ORDER BY 1"
+    )
+    return _Marked(row.marked_s or 0.0, [each.s for each in committed])
+
+
+def _wrong(ours: Ours, n: int) -> str:
+    row = ours.rows(
+        "SELECT count(*) AS runs, count(DISTINCT schedule_id) AS schedules, count(DISTINCT due_at) AS dues,"
+        " count(*) FILTER (WHERE state = 'queued') AS queued, (SELECT count(*) FROM schedules WHERE version IS NULL) AS left"
+        " FROM job_runs"
+    )[0]
+    right = (row.runs, row.schedules, row.dues, row.queued, row.left) == (n, n, 1, n, 0)
+    return "" if right else f"of {n}: {row._asdict()}"
+
+
+def stalls(scheduler: Process) -> dict[float, int]:
+    """How often its event loop stood still for longer than each of the metric's bounds so far."""
+    port = scheduler.events("metrics_listening")[-1]["port"]
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    upto = {
+        float(sample.labels["le"]): int(sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == STALLS
+    }
+    return {bound: upto[float("inf")] - count for bound, count in upto.items()}
+
+
+def _more(before: dict[float, int], after: dict[float, int]) -> dict[float, int]:
+    return {bound: count - before.get(bound, 0) for bound, count in after.items()}
