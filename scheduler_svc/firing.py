@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
 from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore, to_epoch
+from shared.core.decide import clean_text
 from shared.core.firing import Plan, Tally, TriggerStuck, count_fires, kept_for, plan_fires
 from shared.core.jobspec import JobSpec, Queue
 from shared.db.engine import is_outage
@@ -221,13 +222,13 @@ def break_rows(connection: Connection, broken: Sequence[tuple[DueRow, str]]) -> 
         "ids": [row.id for row, _ in broken],
         "generations": [row.generation for row, _ in broken],
         "was": [row.next_run_time for row, _ in broken],
-        "reasons": [reason for _, reason in broken],
+        "reasons": [clean_text(reason) for _, reason in broken],
     }
     marked = {row.id for row in connection.execute(statement("fire_break"), params)}
     metrics.BROKEN.inc(len(marked))
     for row, reason in broken:
         if row.id in marked:
-            log.error("schedule_broken", schedule_id=row.id, store=row.store, error=reason)
+            log.error("schedule_broken", schedule_id=row.id, store=row.store, error=clean_text(reason))
 
 
 def bound_transaction(connection: Connection, bound_s: float) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from scheduler_svc.triggers import Trigger, make_trigger
-from shared.core.decide import error_text
+from shared.core.decide import clean_text, error_text
 from shared.core.jobspec import JobSpec, Overlap, describe
 from shared.core.schedule import JobState, ScheduleSpec
 
 
 class Unreadable(Exception):
-    """A row that this version cannot restore. Its text says why."""
+    """A row that this version cannot restore. Its text says why: one that can be stored and shown, whatever the row holds."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(clean_text(why))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import structlog
 
@@ -16,13 +17,14 @@ RESTART_CAP_S = 2.0
 #: How long a cancelled component may take to unwind; the others still have to be stopped.
 END_TIMEOUT_S = 5.0
 CANCEL_AGAIN_S = 0.5
+EX_TEMPFAIL = 75  # of sysexits.h: start me again
 
 
 class Component:
     """Something that lives as long as its process (or its term): `start` before, `run` during, `stop` after.
 
-    `run` may return when there is nothing left to do; one that raises is logged and run again with backoff. `stop` is
-    called once, in reverse order of starting; after it, `run` is cancelled if it has not returned.
+    `run` may return when there is nothing left to do; one that raises is logged and run again with backoff, unless memory
+    ran out, which ends the process. `stop` is called once, in reverse order of starting; after it, `run` is cancelled if it has not returned.
     """
 
     name = "component"
@@ -72,6 +74,8 @@ async def _keep_running(component: Component) -> None:
         began = asyncio.get_running_loop().time()
         try:
             return await component.run()
+        except MemoryError:
+            _end_without_memory(component.name)
         except (Exception, asyncio.CancelledError) as error:
             ending = (task := asyncio.current_task()) is not None and task.cancelling() > 0
             if ending and isinstance(error, asyncio.CancelledError):
@@ -90,6 +94,15 @@ async def _keep_running(component: Component) -> None:
             delay = RESTART_FIRST_S
         await asyncio.sleep(delay)
         delay = min(RESTART_CAP_S, delay * 2)
+
+
+def _end_without_memory(component: str) -> NoReturn:
+    """Somebody in this process holds all of it. Trying again would fail for ever, in a process that looks alive and does
+    nothing: a new one has memory, and what this one had in hand is taken over as from any that died."""
+    try:
+        log.critical("out_of_memory", component=component)
+    finally:
+        os._exit(EX_TEMPFAIL)
 
 
 def _text(error: BaseException) -> str:

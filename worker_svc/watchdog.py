@@ -8,12 +8,11 @@ import time
 
 import structlog
 
-from shared.lifecycle import Component
+from shared.lifecycle import EX_TEMPFAIL, Component
 
 log = structlog.get_logger(__name__)
 
 TICK_S = 1.0  # at most
-EX_STUCK = 75  # EX_TEMPFAIL: start me again
 
 
 class Watchdog(Component):
@@ -49,4 +48,4 @@ class Watchdog(Component):
             looked_at = now
             if now - self._ticked_at > self._limit_s:
                 log.critical("event_loop_stuck", seconds=round(now - self._ticked_at, 1))
-                os._exit(EX_STUCK)
+                os._exit(EX_TEMPFAIL)

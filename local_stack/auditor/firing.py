@@ -35,10 +35,12 @@ def check(history: History, known: Known) -> Iterator[Finding]:
         if run.due_at is not None:
             fired[run.schedule_id, run.schedule_generation].append(run)
     definitions = _recorded(history) if history.recorded else _current(history)
+    # Parked: it has never fired, and when it would have nobody can say.
+    parked = {(row.id, row.generation) for row in history.schedules if row.broken is not None} - fired.keys()
     for key in sorted(fired.keys() | definitions.keys()):
         runs = sorted(fired[key], key=lambda run: run.due_at)
         yield from _doubled(key, runs)
-        if key in definitions:
+        if key in definitions and key not in parked:
             yield from _add_up(key, definitions[key], runs)
     yield from _expected(known, fired)
 

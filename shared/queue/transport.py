@@ -31,6 +31,7 @@ class RedisTransport:
         self._push = self._script("push")
         self._take = self._script("take")
         self._return = self._script("return_stale")
+        self._park = self._script("park")
 
     def _script(self, name: str):  # type: ignore[no-untyped-def]  # redis-py's Script has no public type
         return self._redis.register_script((files("shared.queue") / "lua" / f"{name}.lua").read_text())
@@ -51,10 +52,7 @@ class RedisTransport:
             else:
                 messages.append(message)
         if unreadable:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.rpush(keys.PARKED, *unreadable)
-                pipe.zrem(keys.taken(queue), *unreadable)
-                await pipe.execute()
+            await self._park(keys=[keys.taken(queue), keys.PARKED], args=unreadable)
         return messages
 
     async def acknowledge(self, queue: str, messages: Iterable[Message]) -> None:

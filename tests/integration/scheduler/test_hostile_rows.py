@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from scheduler_svc.firing import Firing
+from scheduler_svc.schedules import Schedules
 from shared.jobs import JOBS
 from tests.integration.scheduler.books import EVERY_MINUTE, Books
 
@@ -37,6 +38,22 @@ def test_a_run_at_that_python_cannot_hold_does_not_stop_firing(
     books.run("UPDATE job_runs SET run_at = CAST(:when AS timestamptz)", when=when)
     books.add("well")
     assert firing.fire_due().runs == 1
+
+
+@pytest.mark.rule(21)
+@pytest.mark.parametrize(
+    "odd", [{"job": "x" * 1_000_000}, {"trigger": {"type": "cron", "expression": "x" * 1_000_000}}]
+)
+def test_what_is_said_about_a_broken_row_is_short_however_large_the_row_is(
+    books: Books, firing: Firing, odd: dict[str, object]
+) -> None:
+    books.add("odd")
+    state = json.dumps({"job": "ping", "args": {}, "trigger": EVERY_MINUTE, **odd})
+    books.run("UPDATE schedules SET job_state = CAST(:state AS jsonb)", state=state)
+    firing.fire_due()
+    assert 0 < len(books.schedule("odd").broken) <= 4000
+    [view] = Schedules(books.engine).list()
+    assert view.broken == books.schedule("odd").broken
 
 
 def huge_number() -> str:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -221,3 +223,16 @@ async def test_a_component_in_which_a_cancellation_got_lost_ends_all_the_same() 
     stop.set()
     await asyncio.wait_for(supervised, lifecycle.END_TIMEOUT_S)
     assert component.swallowed == 2
+
+
+def test_a_process_whose_memory_ran_out_ends_to_be_started_again() -> None:
+    """One that tried again would fail for ever and look alive."""
+    program = (
+        "import asyncio\n"
+        "from shared.lifecycle import Component, supervise\n"
+        "class Hungry(Component):\n"
+        "    async def run(self): raise MemoryError\n"
+        "asyncio.run(supervise([Hungry()], asyncio.Event()))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert ended.returncode == lifecycle.EX_TEMPFAIL

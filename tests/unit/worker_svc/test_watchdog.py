@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from shared.lifecycle import supervise
+from shared.lifecycle import EX_TEMPFAIL, supervise
 from tests.wait import wait_until_async
 from worker_svc import watchdog
-from worker_svc.watchdog import EX_STUCK, Watchdog
+from worker_svc.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def test_a_loop_that_is_blocked_beyond_the_limit_ends_the_process(exits: l
     deadline = time.monotonic() + 5
     while not exits and time.monotonic() < deadline:
         time.sleep(0.01)  # noqa: ASYNC251  # it blocks the loop: that is the fault
-    assert exits[0] == EX_STUCK
+    assert exits[0] == EX_TEMPFAIL
     stop.set()
     await running
 
