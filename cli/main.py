@@ -45,6 +45,7 @@ class Root(LazyGroup):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         try:
+            _refuse_what_is_no_text(sys.argv[1:] if args is None else args)
             answer = super().main(args, prog_name or "cuebx", complete_var, False, **extra)
             status = answer if isinstance(answer, int) else 0
             sys.stdout.flush()
@@ -86,8 +87,17 @@ def report(error: BaseException) -> int:
     return _error(explain(error), 1)
 
 
+def _refuse_what_is_no_text(words: Sequence[str]) -> None:
+    """Bytes that are no UTF-8 arrive as lone surrogates, which no server takes."""
+    for word in words:
+        if "\x00" in word or any("\ud800" <= character <= "\udfff" for character in word):
+            raise click.UsageError(f"{word!r}: is no text in UTF-8")
+
+
 def _error(message: str, status: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    # It may quote what was typed, and click puts choices on lines of their own.
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
+    click.echo(f"error: {line}", err=True)
     return status
 
 
