@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shared.core.errors import BadInput
+from shared.core.errors import BadInput, place
 from shared.db.engine import is_outage
 
 log = structlog.get_logger(__name__)
@@ -37,8 +37,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes) and error.body:  # nothing decoded it
         return _refused(422, "Content-Type: send application/json")
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part not in ("body", "path", "query")]
-    where = ".".join(path) or "body"
+    where = place([part for part in first["loc"] if part not in ("body", "path", "query")]) or "body"
     if first["type"] == "json_invalid":
         return _refused(422, f"body: is no JSON ({first['ctx']['error']})")
     message = "is missing" if first["type"] == "missing" else first["msg"]

@@ -6,6 +6,8 @@ from typing import NoReturn, TypeVar
 from fastapi import HTTPException
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from shared.core.errors import place
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -25,7 +27,7 @@ def envelope(model: type[M], event: JsonValue) -> M:
         return model.model_validate(event)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
+        where = place(first["loc"]) or "body"
         raise HTTPException(400, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 

@@ -1,6 +1,10 @@
 """The errors that mean something to the funnel. Any other exception of a handler is retried with backoff."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+
+DEEPEST_PLACE = 6
+LONGEST_NAME = 60
 
 
 class ConfigError(Exception):
@@ -45,3 +49,11 @@ class PauseQueue(Exception):
         super().__init__(message)
         self.kind = kind
         self.probe_after_s = probe_after_s
+
+
+def place(location: Sequence[object]) -> str:
+    """Where in an input a complaint is about, as pydantic locates it, in a short line: names may be anybody's, and deep."""
+    names = [str(part) for part in location[:DEEPEST_PLACE]]
+    short = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in names]
+    line = ".".join([*short, *(["…"] if len(location) > DEEPEST_PLACE else [])])
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

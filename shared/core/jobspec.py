@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from shared.core.backoff import RetryPolicy
-from shared.core.errors import BadInput
+from shared.core.errors import BadInput, place
 
 
 class Overlap(StrEnum):
@@ -85,7 +85,7 @@ class JobSpec(Generic[A]):
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """The first complaint of a validation as one line: the field, what is wrong, what there is."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "arguments"
+    where = place(first["loc"]) or "arguments"
     if first["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields) or "none"
         return f"unknown argument {where!r} (it takes: {known})"

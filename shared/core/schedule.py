@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from shared.core.durations import format_duration, parse_duration
-from shared.core.errors import BadInput
+from shared.core.errors import BadInput, place
 from shared.core.jobspec import JobSpec, Overlap, Queue
 
 SHORTEST_INTERVAL_S = 0.1
@@ -225,6 +225,6 @@ def _checked(model: type[M], what: str, raw: Mapping[str, Any]) -> M:
         return model.model_validate(dict(raw), extra="forbid")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or what
+        where = place(first["loc"]) or what
         message = first["msg"].removeprefix("Value error, ")
         raise BadInput(f"{where}: {message[:1].lower()}{message[1:]}") from None
