@@ -47,12 +47,14 @@ class Work:
 
     # --------------------------------------------------------------------------------------------------------- put in
 
-    def ping_every(self, seconds: float = 1.0, schedule_id: str = "tick", **policy: Any) -> str:
-        """A schedule that runs `ping`; `policy` are fields of ScheduleSpec. Its id."""
+    def ping_every(
+        self, seconds: float = 1.0, schedule_id: str = "tick", *, replace: bool = False, **policy: Any
+    ) -> str:
+        """A schedule that runs `ping`; `policy` are fields of ScheduleSpec. Its id. `replace`: an edit of what has it."""
         spec = ScheduleSpec(
             id=schedule_id, job=jobs.PING.name, trigger=IntervalTrigger(every_s=seconds), **policy
         )
-        return self.schedules.add(spec, actor="chaos").id
+        return self.schedules.add(spec, actor="chaos", replace=replace).id
 
     def ping(self, n: int = 1, *, sleep_s: float = 0.0) -> list[UUID]:
         """Enqueues pings, as `shared.enqueue` does for our own code; their run ids."""
