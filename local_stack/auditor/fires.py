@@ -57,23 +57,34 @@ class Fires:
 
 
 def _crontab(expression: str, zone: ZoneInfo) -> Callable[[datetime], bool]:
-    """Whether an instant is a fire. Minute by minute of real time: changes of the clock are not looked at, so an hour that
-    comes twice would fire twice."""
+    """Whether an instant is a fire. Where clocks change (docs/schedules.md), what begins with a star for minute or hour follows
+    real time; any other time fires once at its first coming, and one that is left out at the first instant after the gap."""
     fields = [_field(text, number) for number, text in enumerate(expression.split())]
     minutes, hours, days, months, weekdays = fields
-    by_either = not (expression.split()[2].startswith("*") or expression.split()[4].startswith("*"))
+    minute, hour, day_of_month, _, day_of_week = expression.split()
+    by_either = not (day_of_month.startswith("*") or day_of_week.startswith("*"))
+    in_real_time = zone.key == "UTC" or minute.startswith("*") or hour.startswith("*")
 
-    def matches(instant: datetime) -> bool:
-        wall = instant.astimezone(zone)
+    def named(wall: datetime) -> bool:
         weekday = wall.isoweekday() % 7
         day, week = wall.day in days, weekday in weekdays or (weekday == 0 and 7 in weekdays)
         return (
-            not (instant.astimezone(UTC).second or instant.microsecond)
-            and wall.minute in minutes
+            wall.minute in minutes
             and wall.hour in hours
             and wall.month in months
             and (day or week if by_either else day and week)
         )
+
+    def matches(instant: datetime) -> bool:
+        instant = instant.astimezone(UTC)
+        if instant.second or instant.microsecond:
+            return False
+        wall = instant.astimezone(zone)
+        if in_real_time:
+            return named(wall)
+        minute_before = (instant - _MINUTE).astimezone(zone)
+        left_out = (wall.replace(tzinfo=None) - minute_before.replace(tzinfo=None)) // _MINUTE
+        return not wall.fold and any(named(wall - _MINUTE * n) for n in range(max(1, left_out)))
 
     return matches
 
