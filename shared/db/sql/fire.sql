@@ -12,29 +12,32 @@ WITH plan AS (
     CAST(:ns AS int[]), CAST(:due_ats AS timestamptz[]), CAST(:coalesced AS bigint[]), CAST(:skipped AS text[])
   ) AS r (n, due_at, coalesced, skipped)
 ), held AS (
-  SELECT p.n, s.store, s.id
-  FROM plan p JOIN schedules s ON s.store = p.store AND s.id = p.id
-  WHERE s.generation = p.generation AND s.next_run_time = p.was
-  ORDER BY s.id                            -- everybody locks in this order: no deadlock between leaders
-  FOR UPDATE OF s SKIP LOCKED
+  -- LATERAL: one look-up for each, however large the store, whatever the planner knows of it.
+  SELECT p.*
+  FROM (SELECT * FROM plan ORDER BY id) p  -- everybody locks in this order: no deadlock between leaders
+  CROSS JOIN LATERAL (
+    SELECT FROM schedules s
+    WHERE s.store = p.store AND s.id = p.id AND s.generation = p.generation AND s.next_run_time = p.was
+    FOR UPDATE OF s SKIP LOCKED
+  ) s
 ), advanced AS (
-  UPDATE schedules s SET next_run_time = p.next
-  FROM held h JOIN plan p ON p.n = h.n
-  WHERE s.store = h.store AND s.id = h.id AND p.next IS NOT NULL
+  UPDATE schedules s SET next_run_time = h.next
+  FROM held h
+  WHERE s.store = h.store AND s.id = h.id AND h.next IS NOT NULL
 ), ended AS (
-  DELETE FROM schedules s USING held h JOIN plan p ON p.n = h.n
-  WHERE s.store = h.store AND s.id = h.id AND p.next IS NULL
+  DELETE FROM schedules s WHERE s.id = ANY (ARRAY(SELECT h.id FROM held h WHERE h.next IS NULL))
 ), inserted AS (
   INSERT INTO job_runs (job, queue, args, priority, max_attempts, overlap, schedule_id, schedule_generation, due_at,
     coalesced, state, reason, finished_at)
-  SELECT p.job, p.queue, CAST(p.args AS jsonb), p.priority, p.max_attempts, p.overlap, p.id, p.generation, r.due_at,
+  SELECT h.job, h.queue, CAST(h.args AS jsonb), h.priority, h.max_attempts, h.overlap, h.id, h.generation, r.due_at,
     r.coalesced, CASE WHEN d.skipped IS NULL THEN 'pending' ELSE 'skipped' END, d.skipped,
     CASE WHEN d.skipped IS NOT NULL THEN now() END
-  FROM held h JOIN plan p ON p.n = h.n JOIN run r ON r.n = h.n
+  FROM held h JOIN run r ON r.n = h.n
   CROSS JOIN LATERAL (
-    SELECT coalesce(r.skipped, CASE WHEN p.overlap = 'skip' AND EXISTS (
-      SELECT FROM job_runs o WHERE o.schedule_id = p.id AND o.state IN ('pending', 'queued', 'running')
+    SELECT coalesce(r.skipped, CASE WHEN h.overlap = 'skip' AND EXISTS (
+      SELECT FROM job_runs o WHERE o.schedule_id = h.id AND o.state IN ('pending', 'queued', 'running')
     ) THEN 'overlap' END) AS skipped
+    OFFSET 0  -- asked once
   ) d
   ORDER BY r.n, r.due_at
   ON CONFLICT (schedule_id, schedule_generation, due_at) WHERE due_at IS NOT NULL DO NOTHING

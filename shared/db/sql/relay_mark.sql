@@ -14,5 +14,5 @@ WITH message AS (
   FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE job_runs r SET state = 'queued', queued_at = now()
-FROM held h WHERE r.id = h.id AND r.id = ANY (CAST(:ids AS uuid[]))
+WHERE r.id = ANY (ARRAY(SELECT h.id FROM held h))  -- one pass through the primary key, whatever the planner expects of `held`
 RETURNING r.id
