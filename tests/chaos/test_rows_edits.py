@@ -47,8 +47,16 @@ def exists(cluster: Cluster) -> bool:
 
 
 @pytest.mark.row(27)
-@pytest.mark.parametrize("point", ["fire.before_commit", "fire.committed", "relay.before_push"])
-@pytest.mark.parametrize("change", [edit, remove, remake])
+@pytest.mark.parametrize(
+    ("point", "change"),
+    [
+        ("fire.before_commit", edit),
+        ("fire.before_commit", remove),
+        ("fire.committed", edit),
+        ("fire.committed", remake),
+        ("relay.before_push", remove),
+    ],
+)
 def test_row_27_a_schedule_changed_by_another_process_in_the_middle_of_its_fire_adds_up(
     cluster: Cluster, point: str, change: Change
 ) -> None:
