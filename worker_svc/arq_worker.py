@@ -18,7 +18,6 @@ from shared.lifecycle import Component
 from shared.queue import keys
 from shared.queue.connection import redis_options
 from worker_svc import metrics
-from worker_svc.attempts import Attempt
 from worker_svc.funnel import Funnel
 from worker_svc.intake import DatabaseAway, Intake
 
@@ -28,6 +27,9 @@ log = structlog.get_logger(__name__)
 BACKSTOP_S = 2.0
 #: How long a stopping worker waits for the answer to a claim.
 SETTLE_S = 3.0
+#: Handlers that have ended need no slot while their outcomes are written: the next ones are claimed meanwhile. So many
+#: times its slots a queue may have open, those included, before it waits for PostgreSQL.
+UNRECORDED = 4
 _OUTAGE = RetryPolicy(base_s=0.1, cap_s=2.0)
 
 
@@ -57,14 +59,17 @@ class QueueWorker(Worker):
         )
         self._intake = intake
         self._funnel = funnel
-        self._slot_freed = asyncio.Event()
+        self._working = 0
+        self._open = 0
+        self._changed = asyncio.Event()
         self._claiming: asyncio.Task[bool] | None = None
+        metrics.ACTIVE.labels(intake.queue).set_function(lambda: self._open)
 
     async def _poll_iteration(self) -> None:
-        free = self.max_jobs - len(self.tasks)
+        free = min(self.max_jobs - self._working, self.max_jobs * UNRECORDED - self._open)
         if free <= 0:
-            self._slot_freed.clear()
-            await self._slot_freed.wait()
+            self._changed.clear()
+            await self._changed.wait()
             return
         # Shielded: what a stopping worker has claimed already, it runs.
         self._claiming = asyncio.create_task(self._claim_and_start(free))
@@ -74,10 +79,20 @@ class QueueWorker(Worker):
     async def _claim_and_start(self, free: int) -> bool:
         batch = await self._intake.claim(free)
         for attempt in batch.attempts:
-            self._start(attempt)
+            self._working += 1
+            self._open += 1
+            self._funnel.start(attempt, self._handled, self._ended)
         # After the start: what the ledger gave us runs, whether Redis hears of it or not.
         await self._intake.acknowledge(batch)
         return batch.more
+
+    def _handled(self) -> None:
+        self._working -= 1
+        self._changed.set()
+
+    def _ended(self) -> None:
+        self._open -= 1
+        self._changed.set()
 
     async def check(self) -> None:
         """Raises redis's errors, or DatabaseAway: nothing is taken from Redis before both answer (rule 8)."""
@@ -89,19 +104,6 @@ class QueueWorker(Worker):
         if self._claiming is not None:
             await asyncio.wait({self._claiming}, timeout=SETTLE_S)
             self._claiming.cancel()
-
-    def _start(self, attempt: Attempt) -> None:
-        task = self._funnel.start(attempt)
-        name = task.get_name()
-        self.tasks[name] = task
-        metrics.ACTIVE.labels(self._intake.queue).set(len(self.tasks))
-        task.add_done_callback(lambda _: self._done(name))
-
-    def _done(self, name: str) -> None:
-        self.tasks.pop(name, None)
-        self.jobs_complete += 1
-        metrics.ACTIVE.labels(self._intake.queue).set(len(self.tasks))
-        self._slot_freed.set()
 
     async def run_job(self, job_id: str, score: int) -> None:
         raise AssertionError("runs are claimed from the ledger, never from arq's queue")

@@ -1,13 +1,16 @@
 """The attempts this process is running now, and how each can be told to stop."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
 from uuid import UUID
 
 from shared.db.ledger import ClaimedRun
 from worker_svc.lease import Lease
+
+#: How long a handler that was told to stop may take to unwind before it is left behind.
+UNWIND_S = 5.0
 
 
 class Stop(Enum):
@@ -20,21 +23,30 @@ class Stop(Enum):
 
 
 class Attempt:
-    """One claimed run while its handler works. Make it where an event loop runs."""
+    """One claimed run while its handler works."""
+
+    __slots__ = ("_handler", "_leave", "lease", "left_behind", "run", "stopped")
 
     def __init__(self, run: ClaimedRun, lease: Lease) -> None:
         self.run = run
         self.lease = lease
         self.stopped: Stop | None = None
-        #: Done once the handler was told to stop, for those who wait for either.
-        self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._handler: asyncio.Task[object] | None = None
+        #: Its handler did not end although it was told to, and was judged without.
+        self.left_behind = False
+        self._handler: asyncio.Task[None] | None = None
+        self._leave: Callable[[], object] | None = None
 
-    def watch(self, handler: "asyncio.Task[object]") -> None:
-        """The task to cancel; at once, if the stop came first."""
+    def watch(self, handler: "asyncio.Task[None]", leave: Callable[[], object] | None = None) -> None:
+        """The task to cancel; at once, if the stop came first. `leave` is called if it does not end within UNWIND_S
+        of that."""
         self._handler = handler
+        self._leave = leave
         if self.stopped is not None:
-            handler.cancel()
+            self._cancel()
+
+    def ended(self) -> None:
+        """The handler has: from here on there is nothing to cancel."""
+        self._handler = self._leave = None
 
     def stop(self, why: Stop) -> None:
         """Cancels the handler, once. The first reason stands, except that a lost lease overrides all."""
@@ -43,11 +55,17 @@ class Attempt:
             self.stopped = why
         if why is Stop.LOST:
             self.lease.lose()
-        if not first:
-            return  # cancelling again would break into its clean-up
-        self.stopping.set_result(None)
+        if first:  # cancelling again would break into its clean-up
+            self._cancel()
+
+    def _cancel(self) -> None:
         if self._handler is not None:
             self._handler.cancel()
+            asyncio.get_running_loop().call_later(UNWIND_S, self._unwound)
+
+    def _unwound(self) -> None:
+        if self._leave is not None:
+            self._leave()
 
 
 class Attempts:

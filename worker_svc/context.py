@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.stdlib import BoundLogger
 
@@ -17,6 +18,8 @@ from shared.enqueue import Enqueuer
 from shared.ports import Clock, Mailer, RateLimiter, RefundGateway, Renderer
 from worker_svc.decisions import decide_for
 from worker_svc.lease import Lease
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Services:
     retention: timedelta
 
 
+def log_of(run: ClaimedRun) -> BoundLogger:
+    """With the run's ids bound: made when there is something to tell, which most runs have not."""
+    bound: BoundLogger = log.bind(
+        run_id=str(run.id), job=run.job, attempt=run.attempt, schedule_id=run.schedule_id
+    )
+    return bound
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """One attempt at one run."""
@@ -43,7 +54,11 @@ class JobContext:
     run: ClaimedRun
     lease: Lease
     services: Services
-    log: BoundLogger
+
+    @property
+    def log(self) -> BoundLogger:
+        """With the run's ids bound."""
+        return log_of(self.run)
 
     async def complete(self, session: AsyncSession, outcome: Done | Cancel) -> Recorded:
         """Ends the run in the caller's transaction: its writes and the run's end commit together, or not at all.

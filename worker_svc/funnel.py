@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from structlog.stdlib import BoundLogger
 
 from shared.core.decide import clean_text, decide_unknown_job
 from shared.core.errors import PauseQueue, PermanentError
@@ -21,15 +20,13 @@ from shared.failpoints import Point, failpoint
 from shared.jobs import JOBS
 from worker_svc import metrics
 from worker_svc.attempts import Attempt, Attempts, Stop
-from worker_svc.context import Handler, JobContext, Services
+from worker_svc.context import Handler, JobContext, Services, log_of
 from worker_svc.decisions import decide_for
 from worker_svc.recorder import Recorder
-from worker_svc.verdict import verdict
+from worker_svc.verdict import Ended, verdict
 
 log = structlog.get_logger(__name__)
 
-#: How long a handler that was told to stop may take to unwind before it is left behind.
-UNWIND_S = 5.0
 #: How long a run's slot may wait for Redis after the run: the relay looks once a second by itself.
 WAKE_S = 0.5
 
@@ -50,33 +47,40 @@ class Funnel:
         self._recorder = recorder
         self._attempts = attempts
         self._wake_relay = wake_relay
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps none alive
 
-    def start(self, attempt: Attempt) -> "asyncio.Task[None]":
-        """Begins work on a claimed run; from here on heartbeat and drain know it."""
+    def start(self, attempt: Attempt, handled: Callable[[], None], ended: Callable[[], None]) -> None:
+        """Begins work on a claimed run; from here on heartbeat and drain know it.
+
+        `handled` is called once the handler needs no slot any more, `ended` once the outcome is recorded as well.
+        """
         self._attempts.add(attempt)
-        return asyncio.create_task(self._execute(attempt), name=f"{attempt.run.id}:{attempt.run.attempt}")
+        self._spawn(self._execute(attempt, handled, ended))
 
-    async def _execute(self, attempt: Attempt) -> None:
-        """From a claim to its recorded outcome."""
-        run = attempt.run
-        logger = log.bind(run_id=str(run.id), job=run.job, attempt=run.attempt, schedule_id=run.schedule_id)
+    async def _execute(
+        self, attempt: Attempt, handled: Callable[[], None], ended: Callable[[], None]
+    ) -> None:
+        """From a claim to its recorded outcome. A stop cancels this task while the handler works, and only then."""
         began = time.monotonic()
-        try:
-            decision = await self._decide(attempt, logger)
-            failpoint(Point.RUN_DECIDED)
-            ours = decision is not None and await self._recorder.record(attempt, decision)
-            _report(attempt, decision, ours, time.monotonic() - began, logger)
-            if run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
-                # The schedule's next fire, or another worker, need not wait a second.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(WAKE_S):
-                        await self._wake_relay()
-        except Exception:
-            logger.exception("funnel_failed")
-        finally:
-            self._attempts.remove(attempt)
 
-    async def _decide(self, attempt: Attempt, logger: BoundLogger) -> Decision | None:
+        def leave() -> None:
+            # It goes on, and soon another attempt may too: no provider call of this one starts any more.
+            attempt.left_behind = True
+            attempt.lease.lose()
+            log_of(attempt.run).error("handler_ignores_cancellation")
+            handled()
+            self._spawn(self._record(attempt, verdict(attempt.run, attempt.stopped, None), began, ended))
+
+        try:
+            decision = await self._decide(attempt, leave)
+        except Exception:
+            log_of(attempt.run).exception("funnel_failed")
+            decision = None
+        if not attempt.left_behind:
+            handled()
+            await self._record(attempt, decision, began, ended)
+
+    async def _decide(self, attempt: Attempt, leave: Callable[[], None]) -> Decision | None:
         """None: nothing is to be written, because the handler did, or because the run was lost."""
         run = attempt.run
         spec, handler = JOBS.get(run.job), self._handlers.get(run.job)
@@ -90,41 +94,42 @@ class Funnel:
             args = spec.decode(run.args)
         except Exception as error:  # ValidationError, or what a validator of the job's own raises
             return decide_for(run, PermanentError(f"the arguments cannot be read: {_complaint(error, spec)}"))
-        context = JobContext(run, attempt.lease, self._services, logger)
-        task: asyncio.Task[object] = asyncio.create_task(
-            _call(handler, context, args), name=f"{run.job}:{run.id}"
-        )
-        attempt.watch(task)
-        await self._wait(task, attempt, spec.timeout.total_seconds(), logger)
-        decision = verdict(run, attempt.stopped, task)
-        raised = task.exception() if task.done() and not task.cancelled() else None
-        if raised is None or decision is None:
+        context = JobContext(run, attempt.lease, self._services)
+        ended = await _handle(handler, context, args, attempt, spec.timeout.total_seconds(), leave)
+        decision = verdict(run, attempt.stopped, ended)
+        if ended.error is None or decision is None or attempt.left_behind:
             return decision
-        if isinstance(raised, PauseQueue):
-            return await self._pause(run, raised, decision, logger)
+        if isinstance(ended.error, PauseQueue):
+            return await self._pause(run, ended.error, decision)
         if not decision.free:
-            logger.warning("handler_raised", error=decision.error, exc_info=raised)
+            log_of(run).warning("handler_raised", error=decision.error, exc_info=ended.error)
         return decision
 
-    async def _wait(
-        self, task: "asyncio.Task[object]", attempt: Attempt, timeout_s: float, logger: BoundLogger
+    async def _record(
+        self, attempt: Attempt, decision: Decision | None, began: float, ended: Callable[[], None]
     ) -> None:
-        """Until the handler has ended; or was told to stop, by others or by its time-out, and had time to unwind."""
-        either: set[asyncio.Future[Any]] = {task, attempt.stopping}
-        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return
-        attempt.stop(Stop.TIMEOUT)
-        await asyncio.wait({task}, timeout=UNWIND_S)
-        if not task.done():
-            # It goes on, and soon another attempt may too: no provider call of this one starts any more.
-            attempt.lease.lose()
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            logger.error("handler_ignores_cancellation")
+        run = attempt.run
+        try:
+            failpoint(Point.RUN_DECIDED)
+            ours = decision is not None and await self._recorder.record(attempt, decision)
+            _report(attempt, decision, ours, time.monotonic() - began)
+            if run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
+                # The schedule's next fire, or another worker, need not wait a second.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WAKE_S):
+                        await self._wake_relay()
+        except Exception:
+            log_of(run).exception("funnel_failed")
+        finally:
+            self._attempts.remove(attempt)
+            ended()
 
-    async def _pause(
-        self, run: ClaimedRun, error: PauseQueue, decision: Decision, logger: BoundLogger
-    ) -> Decision:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pause(self, run: ClaimedRun, error: PauseQueue, decision: Decision) -> Decision:
         """Pauses the run's queue. Where that fails the run itself waits as long, and finds out again."""
         try:
             async with self._services.database.begin() as connection:
@@ -136,25 +141,60 @@ class Funnel:
                     probe_after_s=error.probe_after_s,
                 )
         except Exception:
-            logger.exception("queue_not_paused", queue=run.queue, cause=error.kind.value)
+            log_of(run).exception("queue_not_paused", queue=run.queue, cause=error.kind.value)
             return replace(decision, delay_s=error.probe_after_s)
         if began:
-            logger.error("queue_paused", queue=run.queue, cause=error.kind.value, reason=str(error))
+            log_of(run).error("queue_paused", queue=run.queue, cause=error.kind.value, reason=str(error))
         return decision
 
 
-def _report(
-    attempt: Attempt, decision: Decision | None, ours: bool, seconds: float, logger: BoundLogger
-) -> None:
-    job = attempt.run.job
+async def _handle(
+    handler: Handler,
+    context: JobContext,
+    args: object,
+    attempt: Attempt,
+    timeout_s: float,
+    leave: Callable[[], None],
+) -> Ended:
+    """How the handler ended; one that does not end although it was told to is left to `leave`, and judged there."""
+    if attempt.stopped is not None:
+        return Ended(error=asyncio.CancelledError())
+    task = asyncio.current_task()
+    assert task is not None
+    attempt.watch(task, leave)
+    limit = asyncio.get_running_loop().call_later(timeout_s, attempt.stop, Stop.TIMEOUT)
+    try:
+        return Ended(await handler(context, args))
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # SystemExit would end the whole process, and the neighbours with it
+        if isinstance(error, asyncio.CancelledError) and task.cancelling() and attempt.stopped is None:
+            raise  # the loop is closing
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            return Ended(error=RuntimeError(f"the handler raised {type(error).__name__}"))
+        return Ended(error=error)
+    finally:
+        limit.cancel()
+        attempt.ended()
+
+
+def _report(attempt: Attempt, decision: Decision | None, ours: bool, seconds: float) -> None:
+    run = attempt.run
     if decision is not None and ours:
         state = decision.state.value
     else:
         state = "recorded" if decision is None and attempt.stopped is not Stop.LOST else "lost"
-    metrics.RUNS.labels(job if job in JOBS else "unknown", state).inc()
-    metrics.DURATION.labels(job if job in JOBS else "unknown").observe(seconds)
-    error = None if decision is None else decision.error
-    logger.info("run_ended", state=state, seconds=round(seconds, 4), error=error)
+    metrics.ended(run.job if run.job in JOBS else "unknown", state, seconds)
+    log.info(
+        "run_ended",
+        run_id=str(run.id),
+        job=run.job,
+        attempt=run.attempt,
+        schedule_id=run.schedule_id,
+        state=state,
+        seconds=round(seconds, 4),
+        error=None if decision is None else decision.error,
+    )
 
 
 def _complaint(error: Exception, spec: JobSpec[Any]) -> str:
@@ -163,11 +203,3 @@ def _complaint(error: Exception, spec: JobSpec[Any]) -> str:
         if isinstance(error, ValidationError)
         else f"{type(error).__name__}: {error}"
     )
-
-
-async def _call(handler: Handler, context: JobContext, args: object) -> object:
-    try:
-        return await handler(context, args)
-    except (SystemExit, KeyboardInterrupt) as error:
-        # In a task these end the whole process, and the neighbours with it.
-        raise RuntimeError(f"the handler raised {type(error).__name__}") from error

@@ -50,6 +50,7 @@ class Intake:
         self._database = database
         self._worker = worker
         self._lease_s = lease_s
+        self._pickup = metrics.PICKUP.labels(queue)
 
     async def check(self) -> None:
         """Raises DatabaseAway."""
@@ -79,7 +80,7 @@ class Intake:
         failpoint(Point.CLAIM_COMMITTED)
         for run in runs:
             if run.attempt == 1 and run.schedule_id is None:
-                metrics.PICKUP.labels(self.queue).observe((run.started_at - run.enqueued_at).total_seconds())
+                self._pickup.observe((run.started_at - run.enqueued_at).total_seconds())
         attempts = [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs]
         return Batch(attempts, messages, more=len(messages) == asked)
 
@@ -125,7 +126,7 @@ class Intake:
         return []
 
     async def _claim_batch(self, messages: Sequence[Message]) -> list[ClaimedRun]:
-        async with self._database.begin() as connection:
+        async with self._database.single() as connection:
             return await ledger.claim(connection, messages, worker=self._worker, lease_s=self._lease_s)
 
     async def _put_off(self, message: Message, delay_s: float) -> None:

@@ -1,5 +1,7 @@
 """What a worker counts."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 RUNS = Counter(
@@ -18,3 +20,16 @@ PICKUP = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.05, 0.25, 1, 5, 30, 300),
 )
 ACTIVE = Gauge("cuebx_runs_active", "Runs this worker is working on", ["queue"])
+
+
+def ended(job: str, state: str, seconds: float) -> None:
+    """An attempt has ended; what became of its run, and how long it took."""
+    runs, duration = _children(job, state)
+    runs.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _children(job: str, state: str) -> tuple[Counter, Histogram]:
+    """`labels` checks and joins its arguments under a lock each time: longer than counting takes."""
+    return RUNS.labels(job, state), DURATION.labels(job)

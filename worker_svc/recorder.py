@@ -102,7 +102,7 @@ class Recorder(Component):
         delay = RETRY_FIRST_S
         while True:
             try:
-                async with self._database.begin() as connection:
+                async with self._database.single() as connection:
                     ours = await ledger.finish(connection, [entry.finished for entry in batch])
             except Exception as error:
                 if not is_outage(error):

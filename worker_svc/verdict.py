@@ -1,6 +1,7 @@
 """What becomes of a run, from how its handler ended and why it was stopped."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import get_args
 
 from shared.core.decide import decide_handed_back
@@ -14,20 +15,27 @@ from worker_svc.decisions import decide_for
 _OUTCOMES = get_args(Outcome)
 
 
-def verdict(run: ClaimedRun, stopped: Stop | None, handler: "asyncio.Task[object]") -> Decision | None:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a handler ended: with a value, or with an error."""
+
+    value: object = None
+    error: BaseException | None = None
+
+
+def verdict(run: ClaimedRun, stopped: Stop | None, ended: Ended | None) -> Decision | None:
     """None: nothing is to be written, because the handler did, or because the run was lost.
 
-    `handler` may still be running: it was told to stop and did not.
+    Without `ended` the handler is still running: it was told to stop and did not.
     """
     if stopped is Stop.LOST:
         return None
-    if handler.done() and not handler.cancelled():
-        error = handler.exception()
-        if error is None:
-            return _returned(run, handler.result())
+    if ended is not None and not isinstance(ended.error, asyncio.CancelledError):
+        if ended.error is None:
+            return _returned(run, ended.value)
         # What a handler raises because it was told to stop says less than the reason for stopping it.
-        if stopped is None or isinstance(error, (PermanentError, PauseQueue)):
-            return decide_for(run, error)
+        if stopped is None or isinstance(ended.error, (PermanentError, PauseQueue)):
+            return decide_for(run, ended.error)
     return _interrupted(run, stopped)
 
 

@@ -131,7 +131,7 @@ async def claim(
         worker=worker,
         lease_s=lease_s,
     )
-    return [ClaimedRun(**row._mapping) for row in rows]
+    return [ClaimedRun(*row) for row in rows]  # in the order of claim.sql's RETURNING
 
 
 async def heartbeat(db: Executor, runs: Sequence[tuple[UUID, int]], *, lease_s: float) -> list[Beat]:

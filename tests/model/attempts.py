@@ -36,22 +36,3 @@ class Running(Attempts):
     async def ended(self, within_s: float) -> bool:
         Cluster.here().wait_until(lambda: not len(self), within_s)
         return not len(self)
-
-
-class Ended:
-    """What `verdict` asks of a handler's task."""
-
-    def __init__(self, value: object = None, error: Exception | None = None) -> None:
-        self._value, self._error = value, error
-
-    def done(self) -> bool:
-        return True
-
-    def cancelled(self) -> bool:
-        return isinstance(self._error, Stopped)
-
-    def exception(self) -> Exception | None:
-        return self._error
-
-    def result(self) -> object:
-        return self._value

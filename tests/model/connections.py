@@ -61,6 +61,8 @@ class AsyncDatabase:
         with self.sync.begin() as connection:
             yield AsyncConnection(connection)
 
+    single = begin
+
     async def rows(self, sql: str, **params: Any) -> Result:
         with self.sync.begin() as connection:
             return connection.execute(TextClause(sql), params)

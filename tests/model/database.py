@@ -2,7 +2,7 @@
 one step, and time-outs. Which statements there are say `ledger.py`, `ledger_relay.py`, `stores.py` and `definitions.py`."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -48,6 +48,9 @@ class Row(dict[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         return list(self.values())[key] if isinstance(key, int) else dict.__getitem__(self, key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
 
     @property
     def _mapping(self) -> dict[str, Any]:

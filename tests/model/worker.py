@@ -1,5 +1,6 @@
 """A worker process: the product's intake, attempts, leases, verdict, recorder and heartbeat, and handlers of the model's own."""
 
+from asyncio import CancelledError
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from shared.db import ledger
 from shared.db.engine import is_outage
 from shared.db.ledger import Finished
 from shared.health import Readiness
-from tests.model.attempts import Attempt, Ended, Running
+from tests.model.attempts import Attempt, Running, Stopped
 from tests.model.cluster import GRACE_S, LEASE_S, Cluster
 from tests.model.connections import AsyncConnection, AsyncDatabase, Engine
 from tests.model.database import Database, Row, Tx
@@ -30,7 +31,7 @@ from worker_svc.drain import HAND_BACK_S, Drain
 from worker_svc.heartbeat import Heartbeat
 from worker_svc.intake import Batch, DatabaseAway, Intake
 from worker_svc.recorder import Recorder
-from worker_svc.verdict import verdict
+from worker_svc.verdict import Ended, verdict
 
 QUEUE = Queue.MAINTENANCE.value
 SLOTS = 6
@@ -139,6 +140,8 @@ class Worker(Process):
             ended = Ended(outcome)
         except Violation:
             raise
+        except Stopped:
+            ended = Ended(error=CancelledError())
         except Exception as error:
             ended = Ended(error=error)
         if run.job == "unstorable":

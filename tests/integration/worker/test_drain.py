@@ -50,7 +50,7 @@ async def test_what_outlasts_the_grace_goes_back_for_nothing_and_another_worker_
 async def test_a_deaf_handler_is_handed_back_like_any_other(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker_svc.funnel.UNWIND_S", 0.05)
+    monkeypatch.setattr("worker_svc.attempts.UNWIND_S", 0.05)
     let_go, began = asyncio.Event(), asyncio.Event()
 
     async def deaf(_: JobContext, __: Any) -> Outcome:

@@ -12,7 +12,7 @@ from shared import jobs
 from shared.core.errors import Fenced, PermanentError, RateLimited
 from shared.core.outcomes import Cancel, Done, Outcome, Retry, Snooze
 from tests.integration.worker.rig import Rig
-from worker_svc import funnel
+from worker_svc import attempts
 from worker_svc.context import Handler, JobContext
 from worker_svc.results import MAX_RESULT_BYTES
 
@@ -286,7 +286,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_left_behind_without_a
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten(monkeypatch, timeout_s=0.05)
-    monkeypatch.setattr(funnel, "UNWIND_S", 0.05)
+    monkeypatch.setattr(attempts, "UNWIND_S", 0.05)
     contexts, go_on = [], asyncio.Event()
 
     async def deaf(context: JobContext) -> Done:

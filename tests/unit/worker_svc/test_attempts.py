@@ -1,6 +1,7 @@
 """How an attempt is told to stop."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -9,8 +10,8 @@ from worker_svc.attempts import Attempt, Attempts, Stop
 from worker_svc.lease import Lease
 
 
-async def _for_ever() -> object:
-    return await asyncio.Event().wait()
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 async def test_a_stop_cancels_the_handler_and_keeps_the_first_reason() -> None:
@@ -21,7 +22,6 @@ async def test_a_stop_cancels_the_handler_and_keeps_the_first_reason() -> None:
     await asyncio.wait({handler})
     assert handler.cancelled()
     assert attempt.stopped is Stop.CANCEL
-    assert attempt.stopping.done()
     assert attempt.lease.remaining_s > 0
 
 
@@ -46,14 +46,13 @@ async def test_a_stop_before_the_handler_started_stops_it_at_once() -> None:
 async def test_a_second_stop_does_not_break_into_the_handlers_clean_up() -> None:
     cleaning, cleaned = asyncio.Event(), asyncio.Event()
 
-    async def tidy() -> object:
+    async def tidy() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             cleaning.set()
             await asyncio.sleep(0.01)
             cleaned.set()
-        return None
 
     attempt, handler = attempt_at(), asyncio.create_task(tidy())
     attempt.watch(handler)
@@ -63,6 +62,32 @@ async def test_a_second_stop_does_not_break_into_the_handlers_clean_up() -> None
     attempt.stop(Stop.LOST)
     await asyncio.wait({handler})
     assert cleaned.is_set()
+
+
+async def test_a_handler_that_does_not_unwind_is_left_alone_and_one_that_does_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker_svc.attempts.UNWIND_S", 0.01)
+    left: asyncio.Queue[str] = asyncio.Queue()
+    release = asyncio.Event()
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await release.wait()
+        await release.wait()
+
+    stubborn, obedient = attempt_at(), attempt_at()
+    handlers = [asyncio.create_task(deaf()), asyncio.create_task(_for_ever())]
+    obedient.watch(handlers[1], lambda: left.put_nowait("obedient"))
+    stubborn.watch(handlers[0], lambda: left.put_nowait("stubborn"))
+    await asyncio.sleep(0)
+    obedient.stop(Stop.CANCEL)
+    obedient.ended()
+    stubborn.stop(Stop.CANCEL)
+    assert await left.get() == "stubborn"
+    release.set()
+    await asyncio.wait(handlers)
+    assert left.empty()
 
 
 @pytest.mark.rule(6)

@@ -45,7 +45,7 @@ class Ledger:
 
 class NoDatabase:
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
+    async def single(self) -> AsyncIterator[None]:
         yield None
 
 

@@ -11,16 +11,14 @@ from shared.core.outcomes import Cancel, Done, Recorded
 from shared.core.states import RunState
 from tests.unit.worker_svc.runs import claimed
 from worker_svc.attempts import Stop
-from worker_svc.verdict import verdict
+from worker_svc.verdict import Ended, verdict
 
 
-async def _ended(work: Awaitable[Any]) -> "asyncio.Task[object]":
-    async def handler() -> object:
-        return await work
-
-    task: asyncio.Task[object] = asyncio.create_task(handler())
-    await asyncio.wait({task})
-    return task
+async def _ended(work: Awaitable[Any]) -> Ended:
+    try:
+        return Ended(await work)
+    except BaseException as error:
+        return Ended(error=error)
 
 
 async def _returning(value: object) -> object:
@@ -79,12 +77,7 @@ async def test_a_pause_costs_nothing() -> None:
     assert (decision.state, decision.free) == (RunState.PENDING, True)
 
 
-async def test_a_handler_that_does_not_stop_is_judged_by_the_reason_for_stopping_it() -> None:
-    async def for_ever() -> object:
-        return await asyncio.Event().wait()
-
-    task: asyncio.Task[object] = asyncio.create_task(for_ever())
-    decision = verdict(claimed(), Stop.HAND_BACK, task)
+def test_a_handler_that_does_not_stop_is_judged_by_the_reason_for_stopping_it() -> None:
+    decision = verdict(claimed(), Stop.HAND_BACK, None)
     assert decision is not None
     assert (decision.state, decision.free) == (RunState.PENDING, True)
-    task.cancel()
