@@ -4,10 +4,9 @@ Everything here is synchronous and runs in a thread of its own, off the event lo
 to do so: each write is a compare-and-set, so that two leaders, or a leader and an operator's edit, cannot fire twice.
 """
 
-import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,19 +15,20 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
+from scheduler_svc.planned import Planned, Written, in_batches, parameters, ready, tell
 from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore, to_epoch
 from shared.core.decide import clean_text
-from shared.core.firing import Plan, Tally, TriggerStuck, count_fires, kept_for, plan_fires
+from shared.core.firing import Tally, TriggerStuck, count_fires, kept_for, plan_fires
 from shared.core.jobspec import JobSpec, Queue
 from shared.db.engine import is_outage
 from shared.db.statements import statement
 from shared.failpoints import Point, failpoint
+from shared.ports import Message
 
 log = structlog.get_logger(__name__)
 
-#: Schedules, and runs, that one transaction writes at most.
+#: Schedules that one transaction writes at most.
 BATCH = 500
-MOST_RUNS = 5000
 #: Steps of counting in one pass: about a tenth of a second.
 COUNTING_BUDGET = 4000
 FIRST_SHARE = 50
@@ -44,7 +44,8 @@ _STORES = [queue.value for queue in Queue]
 class Pass:
     """What a pass did. `wait_s`: until the next one; `relay_in_s`: until the earliest pending run is due, an hour at most.
 
-    `leases_lost`: there is work for the sweeper. `runs` are those that are to run; `due` counts the schedules that were due, still being counted ones included.
+    `leases_lost`: there is work for the sweeper. `runs` are those that are to run, and `ready` those of them that the relay
+    can push without looking them up, by queue; `due` counts the schedules that were due, still being counted ones included.
     """
 
     wait_s: float
@@ -54,12 +55,7 @@ class Pass:
     due: int = 0
     resets: bool = False
     leases_lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    schedule: DueSchedule
-    plan: Plan
+    ready: Mapping[str, Sequence[Message]] = field(default_factory=dict)
 
 
 class Firing:
@@ -94,7 +90,7 @@ class Firing:
         planned = self._count(head.now, broken)
         if broken:
             self._break(broken)
-        written = [row for batch in _batches(planned) for row in self._write(batch)]
+        written = [each for batch in in_batches(planned) for each in self._write(batch)]
         if len(rows) == BATCH or self._counting:
             wait_s = 0.0
         elif len(written) < len(planned):
@@ -109,10 +105,11 @@ class Firing:
             wait_s=wait_s,
             relay_in_s=head.relay_in_s,
             schedules=len(written),
-            runs=sum(row.runs - row.skipped for row in written),
+            runs=sum(each.row.runs - each.row.skipped for each in written),
             due=len(rows) + len(self._counting),
             resets=head.resets,
             leases_lost=head.leases_lost,
+            ready=ready(written),
         )
 
     def fire_all(self, only: Collection[str], *, within_s: float = 60.0) -> None:
@@ -139,13 +136,13 @@ class Firing:
         columns = DueRow.__slots__
         return rows[0], [DueRow(*(getattr(r, c) for c in columns)) for r in rows if r.id is not None]
 
-    def _count(self, now: datetime, broken: list[tuple[DueRow, str]]) -> list[_Planned]:
+    def _count(self, now: datetime, broken: list[tuple[DueRow, str]]) -> list[Planned]:
         """Plans for what could be counted within the budget; the rest stays in memory for the next pass.
 
         Those that are new come first, each with a small share: most have missed little.
         """
         budget = COUNTING_BUDGET
-        planned: list[_Planned] = []
+        planned: list[Planned] = []
         for schedule, so_far in sorted(self._counting.values(), key=lambda each: each[1] is not None):
             if budget <= 0 or len(planned) >= BATCH:
                 break
@@ -168,46 +165,30 @@ class Firing:
             except (TriggerStuck, OverflowError, ValueError) as error:
                 broken.append((row, f"trigger, or misfire_grace_s: {error}"))
                 continue
-            planned.append(_Planned(schedule, plan))
+            planned.append(Planned(schedule, plan))
         return planned
 
-    def _write(self, batch: Sequence[_Planned]) -> Sequence[Any]:
+    def _write(self, batch: Sequence[Planned]) -> Sequence[Written]:
         """One transaction. One that the data refuse is repeated schedule by schedule, the culprit is broken (rule 9)."""
-        params = _parameters(batch)
+        params = parameters(batch)
         self._check_trust()
         try:
             with self._engine.begin() as connection:
                 bound_transaction(connection, self._bound_s)
-                written = connection.execute(statement("fire"), params).all()
+                rows = connection.execute(statement("fire"), params).all()
                 self._check_trust()  # raising rolls back
                 failpoint(Point.FIRE_BEFORE_COMMIT)
         except DBAPIError as error:
             if is_outage(error):
                 raise
             if len(batch) > 1:
-                return [row for each in batch for row in self._write([each])]
+                return [written for each in batch for written in self._write([each])]
             self._break([(batch[0].schedule.row, f"refused by the database: {error.orig}")])
             return []
         failpoint(Point.FIRE_COMMITTED)
-        self._tell(batch, written)
+        written = [Written(batch[row.n - 1], row) for row in rows]
+        tell(written)
         return written
-
-    def _tell(self, batch: Sequence[_Planned], written: Sequence[Any]) -> None:
-        for row in written:
-            each = batch[row.n - 1]
-            metrics.FIRES.inc(sum(run.fires for run in each.plan.runs))
-            metrics.SKIPPED.inc(row.skipped)
-            log.info(
-                "schedule_fired",
-                schedule_id=row.id,
-                job=each.schedule.job.name,
-                due_at=each.plan.runs[-1].due_at.isoformat(),
-                coalesced=each.plan.runs[-1].coalesced,
-                runs=row.runs,
-                skipped=row.skipped,
-            )
-            if row.runs < len(each.plan.runs):
-                log.warning("fire_already_recorded", schedule_id=row.id, runs=len(each.plan.runs) - row.runs)
 
     def _break(self, broken: Sequence[tuple[DueRow, str]]) -> None:
         self._check_trust()
@@ -236,38 +217,3 @@ def bound_transaction(connection: Connection, bound_s: float) -> None:
     if (connection.dialect.server_version_info or (0,)) >= (17,):
         sql = text("SELECT set_config('transaction_timeout', :ms, true)")
         connection.execute(sql, {"ms": str(max(1, int(bound_s * 1000)))})
-
-
-def _batches(planned: Iterable[_Planned]) -> Iterable[list[_Planned]]:
-    batch: list[_Planned] = []
-    runs = 0
-    for each in planned:
-        if batch and runs + len(each.plan.runs) > MOST_RUNS:
-            yield batch
-            batch, runs = [], 0
-        batch.append(each)
-        runs += len(each.plan.runs)
-    if batch:
-        yield batch
-
-
-def _parameters(batch: Sequence[_Planned]) -> dict[str, Any]:
-    schedules = [each.schedule for each in batch]
-    runs = [(n, run) for n, each in enumerate(batch, 1) for run in each.plan.runs]
-    return {
-        "stores": [s.row.store for s in schedules],
-        "ids": [s.row.id for s in schedules],
-        "generations": [s.row.generation for s in schedules],
-        "was": [s.row.next_run_time for s in schedules],
-        "next": [None if each.plan.next is None else to_epoch(each.plan.next) for each in batch],
-        "jobs": [s.job.name for s in schedules],
-        "queues": [s.job.queue.value for s in schedules],
-        "args": [json.dumps(s.args) for s in schedules],
-        "priorities": [s.job.priority for s in schedules],
-        "max_attempts": [s.job.retry.max_attempts for s in schedules],
-        "overlaps": [s.overlap.value for s in schedules],
-        "ns": [n for n, _ in runs],
-        "due_ats": [run.due_at for _, run in runs],
-        "coalesced": [run.coalesced for _, run in runs],
-        "skipped": [run.skipped for _, run in runs],
-    }

@@ -5,8 +5,7 @@ again, which is no second one (rule 5).
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -34,11 +33,21 @@ class Relay(Component):
         self._transport = transport
         self._outages = outages
         self._wanted = asyncio.Event()
+        self._look = True
+        self._announced: list[tuple[str, Sequence[Message]]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def kick(self) -> None:
         """There may be something to relay."""
+        self._look = True
         self._wanted.set()
+
+    def announce(self, ready: Mapping[str, Sequence[Message]]) -> None:
+        """There is, by queue: runs committed a moment ago, which need not be looked up. Those that do not reach Redis are
+        still pending, and found by the next look."""
+        if ready:
+            self._announced += ready.items()
+            self._wanted.set()
 
     def kick_in(self, seconds: float) -> None:
         """There will be; replaces an earlier announcement."""
@@ -47,16 +56,27 @@ class Relay(Component):
         self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
 
     async def run(self) -> None:
+        self._look = True  # also after a failure: what was announced before it is pending
         while True:
             self._wanted.clear()
-            while await self.relay_once() >= PER_QUEUE:
-                pass
-            with suppress(TimeoutError):
+            await self.relay_announced()
+            if self._look:
+                self._look = False
+                while await self.relay_once() >= PER_QUEUE:
+                    await self.relay_announced()
+            try:
                 await asyncio.wait_for(self._wanted.wait(), BACKSTOP_S)
+            except TimeoutError:
+                self._look = True
 
     async def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    async def relay_announced(self) -> None:
+        while self._announced:
+            queue, messages = self._announced.pop(0)
+            await self._relay(queue, messages)
 
     async def relay_once(self) -> int:
         """One round; the number of runs of the fullest queue."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from redis.asyncio import Redis
@@ -115,7 +115,7 @@ class Term:
         done = self._firing.fire_due()
         if done.resets:
             self._ready = False
-            return Pass(wait_s=0.0, relay_in_s=done.relay_in_s, schedules=done.schedules, runs=done.runs)
+            return replace(done, wait_s=0.0)
         return done
 
     def _passed(self, outcome: Pass | Exception) -> None:
@@ -126,7 +126,8 @@ class Term:
                 outages.postgres_ok()
                 if outcome.leases_lost:
                     self._sweeper.kick()
-                if outcome.runs:
+                self._relay.announce(outcome.ready)
+                if outcome.runs > sum(map(len, outcome.ready.values())):
                     self._relay.kick()
                 elif outcome.relay_in_s is not None:
                     self._relay.kick_in(outcome.relay_in_s)

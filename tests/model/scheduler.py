@@ -193,6 +193,7 @@ class Scheduler(Process):
         while True:
             relay._wanted.clear()
             self.relay_at = math.inf
+            self._again(lambda: drive(relay.relay_announced()) or True)
             self._again(lambda: drive(relay.relay_once()) < PER_QUEUE)
             self.world.wait_until(
                 lambda: relay._wanted.is_set() or self.world.now >= self.relay_at, BACKSTOP_S

@@ -8,7 +8,7 @@ from scheduler_svc.rows import decode_state, to_epoch
 from scheduler_svc.triggers import make_trigger
 from shared.core.states import LIVE
 from tests.model.database import Database, Row, Tx, answers
-from tests.model.runs import RUNS, insert, taken
+from tests.model.runs import RUNS, insert, paused, taken
 from tests.model.world import instant
 
 SCHEDULES = "schedules"
@@ -79,7 +79,7 @@ def fire(db: Database, tx: Tx, **p: Any) -> list[Row]:
         busy = any(r.schedule_id == row.id and r.state in LIVE for r in before)
         overlaps = rules.on(19) and p["overlaps"][n] == "skip" and busy
         plan = [i for i, of in enumerate(p["ns"]) if of == n + 1]
-        states = []
+        states, ready = [], []
         for i in plan:
             if taken(tx, "fire", row.id, row.generation, p["due_ats"][i], now=tx.now()):
                 continue
@@ -101,7 +101,10 @@ def fire(db: Database, tx: Tx, **p: Any) -> list[Row]:
                 finished_at=tx.now() if skipped else None,
             )
             states.append(run.state)
-        written.append(Row(n=n + 1, id=row.id, runs=len(states), skipped=states.count("skipped")))
+            if run.state == "pending" and run.overlap != "queue" and not paused(tx, run):
+                ready.append(str(run.id))
+        skips = states.count("skipped")
+        written.append(Row(n=n + 1, id=row.id, runs=len(states), skipped=skips, ready=ready or None))
     return written
 
 

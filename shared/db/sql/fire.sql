@@ -1,6 +1,7 @@
 -- The heart: inserts the runs of fires and advances their schedules, or removes those that ended, in one statement.
 -- Compare-and-set on (next_run_time, generation); the unique index on fires is the net below (invariant U). A schedule
--- that somebody edits at this moment is left for the next pass. Returned is what was written.
+-- that somebody edits at this moment is left for the next pass. Returned is what was written; `ready` are the runs that may
+-- be pushed at once: no pause holds them (rule 23), and none has to wait for another of its schedule (rule 19).
 WITH plan AS (
   SELECT * FROM unnest(
     CAST(:stores AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]), CAST(:was AS float8[]),
@@ -41,8 +42,12 @@ WITH plan AS (
   ) d
   ORDER BY r.n, r.due_at
   ON CONFLICT (schedule_id, schedule_generation, due_at) WHERE due_at IS NOT NULL DO NOTHING
-  RETURNING schedule_id, state
+  RETURNING id, schedule_id, state
 )
-SELECT h.n, h.id, count(i.state) AS runs, count(i.state) FILTER (WHERE i.state = 'skipped') AS skipped
+SELECT h.n, h.id, count(i.state) AS runs, count(i.state) FILTER (WHERE i.state = 'skipped') AS skipped,
+  array_agg(CAST(i.id AS text)) FILTER (
+    WHERE i.state = 'pending' AND h.overlap <> 'queue'
+      AND h.queue NOT IN (SELECT p.name FROM pauses p WHERE p.kind = 'queue')
+      AND h.job NOT IN (SELECT p.name FROM pauses p WHERE p.kind = 'job')) AS ready
 FROM held h LEFT JOIN inserted i ON i.schedule_id = h.id
 GROUP BY h.n, h.id

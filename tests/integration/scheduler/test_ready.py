@@ -1,0 +1,96 @@
+"""What a firing pass hands to the relay, so that a fire reaches a worker without being looked up again."""
+
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from scheduler_svc.firing import Firing
+from scheduler_svc.outages import Outages
+from scheduler_svc.planned import MOST_LINES
+from scheduler_svc.relay import Relay
+from shared.db.engine import Database
+from shared.jobs import JOBS
+from shared.queue import keys
+from shared.queue.transport import RedisTransport
+from tests.integration.scheduler.books import Books
+
+
+@pytest.fixture
+def firing(engine: Engine) -> Firing:
+    return Firing(engine, JOBS, bound_s=5)
+
+
+async def _members(redis: Redis, queue: str) -> list[str]:
+    return [member.decode() for member in await redis.zrange(keys.queue(queue), 0, -1)]
+
+
+async def test_what_was_fired_is_pushed_and_marked_without_being_looked_up(
+    books: Books,
+    firing: Firing,
+    database: Database,
+    transport: RedisTransport,
+    outages: Outages,
+    redis_client: Redis,
+) -> None:
+    books.add("ping", due_in_s=-1)
+    books.add("sweep", due_in_s=-1, job="process_pending_refunds", store="refunds")
+    other = books.add_run()
+    relay = Relay(database, transport, outages)
+    relay.announce(firing.fire_due().ready)
+    await relay.relay_announced()
+    assert await _members(redis_client, "maintenance") == [f"{books.runs('ping')[0].id}:1"]
+    assert await _members(redis_client, "refunds") == [f"{books.runs('sweep')[0].id}:1"]
+    assert {run.state for name in ("ping", "sweep") for run in books.runs(name)} == {"queued"}
+    assert books.get(other).state == "pending"
+
+
+@pytest.mark.rule(23)
+def test_fires_of_a_paused_queue_or_job_are_not_ready(books: Books, firing: Firing) -> None:
+    books.run("INSERT INTO pauses (kind, name) VALUES ('queue', 'refunds'), ('job', 'daily_cleanup')")
+    books.add("by-queue", due_in_s=-1, job="process_pending_refunds", store="refunds")
+    books.add("by-job", due_in_s=-1, job="daily_cleanup")
+    done = firing.fire_due()
+    assert (done.runs, done.ready) == (2, {})
+
+
+@pytest.mark.rule(19)
+def test_fires_that_wait_for_each_other_are_left_to_the_relay(books: Books, firing: Firing) -> None:
+    books.add("a", due_in_s=-1, overlap="queue")
+    done = firing.fire_due()
+    assert (done.runs, done.ready) == (1, {})
+
+
+def test_a_skipped_fire_is_not_ready(books: Books, firing: Firing) -> None:
+    books.add("a", due_in_s=-1)
+    firing.fire_due()
+    books.run("UPDATE schedules SET next_run_time = next_run_time - 59.5")
+    done = firing.fire_due()
+    assert (done.schedules, done.runs, done.ready) == (1, 0, {})
+
+
+@pytest.mark.rule(9)
+def test_each_run_is_ready_for_its_own_queue_where_a_batch_had_to_be_written_one_by_one(
+    books: Books, firing: Firing
+) -> None:
+    books.add("a", due_in_s=-3, job="process_pending_refunds", store="refunds")
+    books.add("b", due_in_s=-2)
+    books.add("c", due_in_s=-1)
+    books.run("ALTER TABLE job_runs ADD CONSTRAINT no_b CHECK (schedule_id <> 'b')")
+    ready = firing.fire_due().ready
+    assert {queue: [m.run_id for m in its] for queue, its in ready.items()} == {
+        "refunds": [UUID(str(books.runs("a")[0].id))],
+        "maintenance": [UUID(str(books.runs("c")[0].id))],
+    }
+
+
+def test_many_fires_of_a_batch_are_one_line_in_the_log(
+    books: Books, firing: Firing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(MOST_LINES + 1):
+        books.add(f"s{n}", due_in_s=-1)
+    firing.fire_due()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "_fired" in line]
+    assert len(lines) == 1
+    assert "schedules_fired" in lines[0]
