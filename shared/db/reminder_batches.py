@@ -110,6 +110,7 @@ async def drop_settled(db: Executor, batch_id: UUID, fence: Fence) -> Sequence[M
 async def begin_call(db: Executor, batch_id: UUID, fence: Fence) -> int | None:
     """How many calls, this one included, may have sent the batch. None: it is not ours, or an event has told of it, or its
     key is too old."""
+    await db.execute(statement("plan_anew"))
     row = (await _one(db, "reminder_call", batch_id, fence, repeat_within=REPEAT_WITHIN)).first()
     return None if row is None else int(row.calls)
 
@@ -121,6 +122,7 @@ async def take_call_back(db: Executor, batch_id: UUID, fence: Fence, *, error: s
 
 async def record_sent(db: Executor, batch: Batch, fence: Fence, message_ids: Sequence[str]) -> bool:
     """`message_ids` in the order of the batch's members."""
+    await db.execute(statement("plan_anew"))
     members = [member.id for member in batch.members]
     result = await _one(db, "reminder_sent", batch.id, fence, members=members, message_ids=list(message_ids))
     return result.first() is not None

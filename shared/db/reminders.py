@@ -61,16 +61,29 @@ async def owed(
     after: Owed | None = None,
 ) -> list[Owed]:
     """Reminders to be sent, the earliest due date first (rule 30); those behind `after`, where given."""
-    params = {
-        "as_of": as_of,
-        "tolerance": tolerance,
-        "most": most,
-        "after_at": after.due_at if after else _BEGINNING,
-        "after_id": after.invoice_id if after else UUID(int=0),
-        **_stages(stages),
-    }
-    rows = await db.execute(statement("reminder_owed"), params)
-    return [Owed(**row._mapping) for row in rows]
+    await db.execute(statement("plan_anew"))
+    found: list[Owed] = []
+    ordered = sorted(stages, key=lambda stage: stage.days, reverse=True)
+    # An invoice is found in its latest stage alone: the ranges of due dates follow one another.
+    for stage, following in zip(ordered, [None, *ordered], strict=False):
+        until = as_of - timedelta(days=stage.days)
+        if after is not None and until < after.due_at:
+            continue
+        params = {
+            "stage": stage.name,
+            "after": timedelta(days=stage.days),
+            "since": until - tolerance,
+            "until": until,
+            "next_since": as_of - timedelta(days=following.days) if following else _BEGINNING,
+            "after_at": after.due_at if after else _BEGINNING,
+            "after_id": after.invoice_id if after else UUID(int=0),
+            "most": most - len(found),
+        }
+        rows = await db.execute(statement("reminder_owed"), params)
+        found += [Owed(**row._mapping) for row in rows]
+        if len(found) == most:
+            break
+    return found
 
 
 async def skip(
@@ -97,6 +110,7 @@ async def insert(
         "batch_id": batch_id,
         **fence.params(),
     }
+    await db.execute(statement("plan_anew"))
     return {row.id: row.status for row in await db.execute(statement("reminder_insert"), params)}
 
 

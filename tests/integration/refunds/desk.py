@@ -31,6 +31,7 @@ from shared.jobs import (
     WebhookArgs,
 )
 from shared.ports import Message, RefundGateway, Transport
+from tests.fakes.context import WatchedContext
 from tests.fakes.limiter import FakeRateLimiter
 from worker_svc.context import Handler, JobContext, Services
 from worker_svc.decisions import decide_for
@@ -157,7 +158,7 @@ class Desk:
             message = Message(run_id, run.attempt + 1)
             [claimed] = await ledger.claim(db, [message], worker="desk", lease_s=LEASE_S)
         lease = Lease(time.monotonic(), LEASE_S)
-        return JobContext(claimed, lease, self._services(), self._log())
+        return WatchedContext(claimed, lease, self._services(), self._log())
 
     async def handle(self, ctx: JobContext) -> Outcome | Exception:
         """The handler's answer, recorded as the funnel records it. Fenced writes nothing."""

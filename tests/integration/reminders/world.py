@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-import structlog
 from sqlalchemy import Row
 
 from shared import jobs
@@ -159,8 +158,7 @@ class World:
         asked_at = time.monotonic()
         async with self.database.begin() as db:
             claimed = await ledger.claim(db, [Message(run_id, rows[0].attempt + 1)], worker="w", lease_s=30.0)
-        log = structlog.get_logger("test").bind(run_id=str(run_id))
-        return JobContext(claimed[0], Lease(asked_at, 30.0), self.services, log)
+        return JobContext(claimed[0], Lease(asked_at, 30.0), self.services)
 
     async def attempt(self, run_id: UUID) -> Outcome:
         """One attempt, recorded; what the handler raises is recorded and raised."""

@@ -49,10 +49,17 @@ def _stages(s: Session, p: Row) -> Iterator[tuple[Row, str, timedelta, bool]]:
 
 
 def owed(s: Session, p: Row) -> list[Any]:
-    window = p.tolerance if s.database.rules.all_that_is_owed else timedelta(hours=1)
+    since = p.since if s.database.rules.all_that_is_owed else max(p.since, p.until - timedelta(hours=1))
     found = []
-    for invoice, stage, owed_for, superseded in _stages(s, p):
-        if owed_for > window or superseded or (invoice.due_at, invoice.id) <= (p.after_at, p.after_id):
+    # Of those due at the same moment, those made first: on PostgreSQL no two are.
+    for invoice in sorted(s.database.rows("invoices", status="open"), key=lambda each: each.due_at):
+        if not since <= invoice.due_at <= p.until or invoice.due_at <= p.next_since:
+            continue
+        if (invoice.due_at, invoice.id) <= (p.after_at, p.after_id):
+            continue
+        if invoice.due_at + p.after < invoice.created_at:
+            continue
+        if s.database.rows("payment_reminders", invoice_id=invoice.id, stage=p.stage):
             continue
         customer = s.database.tables["customers"][invoice.customer_id]
         columns = {name: getattr(invoice, name) for name in ("number", "amount_due", "currency", "due_at")}
@@ -61,12 +68,12 @@ def owed(s: Session, p: Row) -> list[Any]:
         row = {
             "invoice_id": invoice.id,
             "customer_id": customer.id,
-            "stage": stage,
+            "stage": p.stage,
             **columns,
             "version": version,
         }
         found.append(Row(_mapping=row))
-    return found
+    return found[: p.most]
 
 
 def skip(s: Session, p: Row) -> list[Row]:
@@ -198,6 +205,7 @@ def decided(s: Session, p: Row) -> list[Row]:
 
 
 SQL = {
+    "plan_anew": lambda *_: [],
     "reminder_owed": owed,
     "reminder_skip": skip,
     "reminder_insert": insert,

@@ -28,6 +28,7 @@ from shared.db.ledger import ClaimedRun, Finished
 from shared.enqueue import Enqueuer
 from shared.jobs import JOBS
 from shared.ports import Clock, RateLimiter
+from tests.fakes.context import WatchedContext
 from tests.model.money.database import Row, SimDatabase
 from tests.model.money.ledger_sql import LIVE, SQL, new_run
 from tests.model.money.stage import LEASE_S, Process, Stage
@@ -146,7 +147,7 @@ class Workers:
         lease = Lease(stage.monotonic, LEASE_S, lambda: stage.monotonic)
         if run.cancel_requested:
             lease.cancel_requested.set()
-        context = JobContext(claimed, lease, self.services, self._log)
+        context = WatchedContext(claimed, lease, self.services, self._log)
         name = f"{run.job}#{run.seq}:{run.attempt}"
         return stage.start(name, self._work(context), lease=lease, run=claimed)
 
