@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,8 +40,7 @@ class Process:
 
     def cpu_s(self) -> float:
         """Processor time so far, user and system, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_s(self.pid)
 
     def resident_mib(self) -> float:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -78,3 +78,18 @@ class Process:
 
     def kill(self) -> None:
         self._process.kill()
+
+
+def cpu_s_of(pid: int) -> float:
+    """Processor time so far of a process and of its children that live, in seconds."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    seconds = _cpu_s(pid)
+    for child in children:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            seconds += _cpu_s(int(child))
+    return seconds
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -13,6 +13,7 @@ from local_stack.postgres import EmbeddedPostgres
 from local_stack.valkey import EmbeddedValkey
 from shared.db.engine import sync_engine
 from shared.db.migrate import upgrade
+from shared.queue.connection import connect_blocking
 
 
 class Servers:
@@ -66,6 +67,10 @@ class Servers:
     def redis_url(self, database: int = 0) -> str:
         """Valkey's, with one of its 16 databases."""
         return self._valkey.url.removesuffix("/0") + f"/{database}"
+
+    def empty_redis(self, database: int = 0) -> None:
+        with connect_blocking(self.redis_url(database), timeout_s=10) as redis:
+            redis.flushdb()
 
     def rows(self, url: str, sql: str, **params: Any) -> list[Any]:
         """One statement, looked at from outside."""

@@ -1,0 +1,96 @@
+"""How many no-op runs a second go through the whole path, with every outcome committed, beside peers that forget them."""
+
+from functools import partial
+from pathlib import Path
+
+from benchmarks import plots, profiling
+from benchmarks.bench import Bench, ratios
+from benchmarks.figures import Figure, Result
+from benchmarks.flood import flood
+from benchmarks.ours import Ours
+from benchmarks.peer_jobs import ARQ_TUNED, OBAN, PROCRASTINATE, REDIS_PEERS, PeerJobs
+
+QUESTION = "How many no-op runs a second does a worker take from enqueued to recorded?"
+#: What the peers are tuned to, too.
+TUNED = {"WORKER_MAX_JOBS": "200"}
+ONE, TWO, AS_IT_COMES = "ours, 1 worker", "ours, 2 workers", "ours as it comes (50 at once), 1 worker"
+OBAN_TWO = "Oban, 2 workers"
+
+
+def run(bench: Bench) -> None:
+    runs = bench.n(20_000, 500)
+    with (
+        bench.servers(shared_preload_libraries="pg_stat_statements") as servers,
+        bench.ours(servers, **TUNED) as one,
+        bench.ours(servers, **TUNED) as two,
+        bench.ours(servers) as plain,
+    ):
+        peers = PeerJobs(bench, servers, bench.directory)
+        durable = [PROCRASTINATE, *([OBAN] if bench.peers.has_oban() else [])]
+        contenders = {
+            ONE: partial(_ours, bench, one, 1, runs),
+            TWO: partial(_ours, bench, two, 2, runs),
+            AS_IT_COMES: partial(_ours, bench, plain, 1, runs),
+        }
+        for peer in (ARQ_TUNED, *REDIS_PEERS, *durable):
+            contenders[f"{peer.name}, 1 worker"] = partial(peers.flood, peer, bench.n(peer.jobs, 100))
+        if OBAN in durable:
+            contenders[OBAN_TWO] = partial(peers.flood, OBAN, bench.n(OBAN.jobs * 2, 100), workers=2)
+        found = bench.in_turns(contenders, "runs/s")
+        _targets(bench, found)
+        _profile(bench, one, runs)
+
+
+def _ours(bench: Bench, ours: Ours, workers: int, runs: int) -> float:
+    """Workers of their own each time, as the peers have, warm before the flood comes."""
+    started = [ours.start("worker") for _ in range(workers)]
+    try:
+        flood(ours, min(runs, 1000))
+        found = flood(ours, runs)
+    finally:
+        for worker in started:
+            worker.stop()
+    bench.audit(f"{runs:,} in, {runs:,} distinct outcomes, none twice", found.wrong)
+    return found.rate
+
+
+def _targets(bench: Bench, found: dict[str, Figure]) -> None:
+    one, two = found[ONE], found[TWO]
+    bench.target("× tuned arq", ratios(one, found["arq tuned, 1 worker"]), "at least", 10)
+    redis = {peer.name: found[f"{peer.name}, 1 worker"] for peer in REDIS_PEERS}
+    best = max(redis, key=lambda name: redis[name].median)
+    bench.target("× the best Redis peer", ratios(one, redis[best]), "at least", 5, why=f"it is {best}")
+    oban, oban_two = found.get("Oban, 1 worker"), found.get(OBAN_TWO)
+    missing = "" if oban else "no Python 3.12 here"
+    bench.target("× Oban", ratios(one, oban) if oban else None, "at least", 10, why=missing)
+    bench.target("× procrastinate", ratios(one, found["procrastinate, 1 worker"]), "at least", 30)
+    bench.target("two workers × one", ratios(two, one), "at least", 1.3)
+    bench.target(
+        "two workers × Oban's two", ratios(two, oban_two) if oban_two else None, "at least", 4, why=missing
+    )
+
+
+def _profile(bench: Bench, ours: Ours, runs: int) -> None:
+    """Once more, watched: what the time goes into."""
+    worker = ours.start("worker")
+    flood(ours, min(runs, 1000))
+    with profiling.watching(bench, ours, worker) as seen:
+        found = flood(ours, runs)
+    worker.stop()
+    bench.result.details["profile"] = seen.as_json()
+    busy = {name: s / (runs / found.rate) for name, s in seen.cpu_s.items()}
+    bench.result.details["bound_by"] = (
+        f"The worker's processor time: {seen.cpu_s['worker'] / runs * 1e6:.0f} µs a run, of one core"
+        f" {busy['worker']:.0%}; PostgreSQL has {seen.cpu_s['postgres'] / runs * 1e6:.0f} µs a run. Two workers and"
+        f" PostgreSQL share the machine's cores: {(seen.cpu_s['worker'] + seen.cpu_s['postgres']) / runs * 1e6:.0f} µs a"
+        " run over all of them is the most that any number of workers can reach here."
+    )
+
+
+def plot(result: Result, path: Path) -> None:
+    plots.bars(
+        result.figures,
+        "runs a second (each round; the bar is the median)",
+        path,
+        ours="ours",
+    )
