@@ -26,17 +26,21 @@ def schedules() -> None:
 
 
 @schedules.command("list")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=500, show_default=True)
+@click.option("--after", metavar="ID", default="", help="Go on after this one, the last that was listed.")
 @json_option
-def list_(as_json: bool) -> None:
-    """All schedules, with their next and last runs."""
+def list_(limit: int, after: str, as_json: bool) -> None:
+    """Schedules by id, with their next and last runs."""
     from cli.schedule_store import open_schedules
 
     with open_schedules() as store:
-        found = store.list()
+        found = store.page(after=after, limit=limit)
     if as_json:
         print_json([view.model_dump(mode="json") for view in found])
     else:
         print_table(COLUMNS, [row(view) for view in found], empty="schedules")
+    if len(found) == limit:
+        click.echo(f"there may be more: --after {found[-1].id}", err=True)
 
 
 @schedules.command("show")

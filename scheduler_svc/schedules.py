@@ -29,6 +29,8 @@ from shared.jobs import JOBS
 #: An edit that collides with fires or other edits is tried again this often.
 _TRIES = 20
 _BOUND_S = 5.0
+#: Schedules of a page.
+PAGE = 500
 
 
 _FORGET = (
@@ -63,6 +65,14 @@ class Schedules:
         """All schedules by id, also broken ones and removed ones that code defines."""
         with self._engine.begin() as connection:
             return views.read(connection)
+
+    def page(self, *, after: str = "", limit: int = PAGE) -> Sequence[ScheduleView]:
+        """The next `limit` schedules by id, as the database sorts ids; `after` is the last id of the page before.
+
+        The last page is shorter, and ends with removed ones that code defines.
+        """
+        with self._engine.begin() as connection:
+            return views.read_page(connection, after, limit)
 
     def get(self, schedule_id: str) -> ScheduleView:
         with self._engine.begin() as connection:

@@ -8,15 +8,17 @@ from sqlalchemy import Connection, text
 from scheduler_svc.rows import Unreadable, decode_state, decode_trigger, from_epoch
 from shared.core.schedule import JobState, LastRun, ScheduleView
 
+#: The page comes first, then what belongs to its rows: else the joins are made for all of a million schedules.
 _QUERY = text(
     "SELECT s.*, p.name IS NOT NULL AS paused, p.actor AS paused_by, p.reason AS pause_reason, x.id IS NOT NULL AS resetting,"
     "  r.id AS run_id, r.state, r.due_at, r.enqueued_at, r.finished_at"
-    " FROM schedules s"
+    " FROM (SELECT * FROM schedules WHERE (CAST(:id AS text) IS NULL OR id = CAST(:id AS text)) AND id > CAST(:after AS text)"
+    "       ORDER BY id LIMIT CAST(:most AS int)) s"
     " LEFT JOIN pauses p ON p.kind = 'schedule' AND p.name = s.id"
     " LEFT JOIN schedule_resets x ON x.id = s.id"
     " LEFT JOIN LATERAL (SELECT j.* FROM job_runs j WHERE j.schedule_id = s.id ORDER BY j.enqueued_at DESC, j.due_at DESC LIMIT 1)"
     "  r ON true"
-    " WHERE CAST(:id AS text) IS NULL OR s.id = CAST(:id AS text) ORDER BY s.id"
+    " ORDER BY s.id"
 )
 _REMOVED = text(
     "SELECT m.id, m.store, m.actor, m.removed_at, x.id IS NOT NULL AS resetting FROM schedule_removals m"
@@ -28,10 +30,18 @@ _REMOVED = text(
 
 def read(connection: Connection, schedule_id: str | None = None) -> Sequence[ScheduleView]:
     """All schedules, or the one with this id, by id."""
-    rows = connection.execute(_QUERY, {"id": schedule_id}).all()
+    rows = connection.execute(_QUERY, {"id": schedule_id, "after": "", "most": None}).all()
     removed = connection.execute(_REMOVED, {"id": schedule_id}).all()
     views = [_view(row) for row in rows] + [_removed(row) for row in removed]
     return sorted(views, key=lambda view: view.id)
+
+
+def read_page(connection: Connection, after: str, limit: int) -> Sequence[ScheduleView]:
+    """Schedules in the database's order of ids, from the one after `after`. Removed ones come after the last."""
+    views = [_view(row) for row in connection.execute(_QUERY, {"id": None, "after": after, "most": limit})]
+    if len(views) < limit:
+        views += [_removed(row) for row in connection.execute(_REMOVED, {"id": None})]
+    return views
 
 
 def _view(row: Any) -> ScheduleView:

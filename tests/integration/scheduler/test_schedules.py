@@ -216,3 +216,16 @@ def test_the_last_run_is_shown(engine: Engine, books: Books, schedules: Schedule
     last = schedules.get("a").last_run
     assert last is not None
     assert (last.id, last.state) == (books.runs("a")[0].id, "pending")
+
+
+def test_pages_hold_every_schedule_once_and_end_with_the_removed_ones(
+    books: Books, schedules: Schedules
+) -> None:
+    schedules.add_many([_spec(f"s{n}") for n in range(7)], actor="ann")
+    books.run("UPDATE schedules SET version = 1 WHERE id = 's3'")
+    schedules.remove("s3", actor="ann")
+    pages = [schedules.page(limit=3)]
+    while len(pages[-1]) == 3:
+        pages.append(schedules.page(after=pages[-1][-1].id, limit=3))
+    assert [[view.id for view in page] for page in pages] == [["s0", "s1", "s2"], ["s4", "s5", "s6"], ["s3"]]
+    assert pages[-1][0].removed_by == "ann"
