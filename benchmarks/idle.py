@@ -1,10 +1,11 @@
 """What a scheduler that leads and ten workers cost while nothing is due.
 
-Redis counts each client's commands itself (CLIENT LIST, `tot-cmds`; what a script does inside is not counted).
-PostgreSQL counts transactions by database: what the workers add to the scheduler's alone is theirs.
+What each process sends to Redis is read off MONITOR, which costs an idle server nothing; what a script does inside is not
+counted. PostgreSQL counts transactions by database: what the workers add to the scheduler's alone is theirs.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,28 +81,36 @@ def _tell(
 
 
 def _usage(servers: Servers, ours: Ours, processes: Sequence[Process], seconds: float) -> Usage:
-    cpu = [process.cpu_s() for process in processes]
-    commands, transactions = _commands(ours), _transactions(servers, ours)
+    cpu, transactions = [process.cpu_s() for process in processes], _transactions(servers, ours)
     began = time.monotonic()
-    time.sleep(seconds)
+    commands = _commands(ours, seconds)
     took_s = time.monotonic() - began
-    after = _commands(ours)
     return Usage(
         [(process.cpu_s() - before) * 100 / took_s for process, before in zip(processes, cpu, strict=True)],
-        {kind: (count - commands[kind]) / took_s for kind, count in after.items()},
+        {kind: count / took_s for kind, count in commands.items()},
         (_transactions(servers, ours) - transactions) / took_s,
     )
 
 
-def _commands(ours: Ours) -> dict[str, int]:
-    """How many commands each kind of process has sent so far, by the names of the connections it has open."""
-    counts = {"scheduler": 0, "worker": 0}
+def _commands(ours: Ours, seconds: float) -> dict[str, int]:
+    """How many commands each kind of process sends meanwhile, by the names of its connections."""
+    sent: Counter[str] = Counter()
+    until = time.monotonic() + seconds
     with Redis.from_url(ours.redis_url) as redis:
-        for client in redis.client_list():
-            name = str(client["name"])
-            kind = "worker" if name.startswith("cuebx-worker") else "scheduler" if name else None
-            if kind is not None:
-                counts[kind] += int(client["tot-cmds"])
+        with redis.monitor() as monitor:
+            while (left_s := until - time.monotonic()) > 0:
+                if monitor.connection.can_read(timeout=left_s):
+                    seen = monitor.next_command()
+                    sent[
+                        f"{seen['client_address']}:{seen['client_port']}"
+                        if seen["client_type"] != "lua"
+                        else ""
+                    ] += 1
+        names = {client["addr"]: client["name"] for client in redis.client_list()}
+    counts = {"scheduler": 0, "worker": 0}
+    for address, count in sent.items():
+        if name := names.get(address):
+            counts["worker" if name.startswith("cuebx-worker") else "scheduler"] += count
     return counts
 
 

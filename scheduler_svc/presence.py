@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from scheduler_svc.election import Candidate
 from shared.lifecycle import Component
 from shared.queue import keys
+from shared.queue.telling import Telling
 
 EVERY_S = 3.0
 EXPIRES_S = 10
@@ -20,9 +21,8 @@ class Presence(Component):
     name = "presence"
 
     def __init__(self, redis: Redis, candidate: Candidate, holder: str) -> None:
-        self._redis = redis
         self._candidate = candidate
-        self._key = keys.process("scheduler", holder)
+        self._telling = Telling(redis, keys.process("scheduler", holder), EXPIRES_S)
         self._started_at = str(time.time())
 
     async def run(self) -> None:
@@ -36,17 +36,15 @@ class Presence(Component):
     async def stop(self) -> None:
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(0.5):
-                await self._redis.delete(self._key)
+                await self._telling.end()
 
     async def _tell(self) -> None:
         term = self._candidate.term
-        fields: dict[str | bytes, str | bytes | int | float] = {
-            "role": self._candidate.role,
-            "term": str(term.number) if term is not None else "",
-            "pid": str(os.getpid()),
-            "started_at": self._started_at,
-        }
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(self._key, mapping=fields)
-            pipe.expire(self._key, EXPIRES_S)
-            await pipe.execute()
+        await self._telling.tell(
+            {
+                "role": self._candidate.role,
+                "term": str(term.number) if term is not None else "",
+                "pid": os.getpid(),
+                "started_at": self._started_at,
+            }
+        )

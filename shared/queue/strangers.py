@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Mapping
+from importlib.resources import files
 from typing import Final, cast
 
 from redis.asyncio import Redis
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 from shared.core.jobspec import Queue
 from shared.queue import keys
 
+_SCRIPT: Final = (files("shared.queue") / "lua" / "types.lua").read_text()
 _TYPES: Final[Mapping[str, str]] = {
     keys.MARKER: "string",
     keys.PARKED: "list",
@@ -21,16 +23,13 @@ _TYPES: Final[Mapping[str, str]] = {
 async def set_aside(redis: Redis) -> list[str]:
     """Renames what is of another type, or is no counter, to `<PARKED>:<key>:<random>`, and lists that name among what is
     parked (invariant S). The keys it had; they are free then. Raises redis's errors."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for key in _TYPES:
-            pipe.type(key)
-        found = await pipe.execute()
+    found: list[bytes] = await redis.register_script(_SCRIPT)(keys=list(_TYPES))
     strangers = [
         key
-        for (key, wanted), kind in zip(_TYPES.items(), found, strict=True)
+        for (key, wanted), kind in zip(_TYPES.items(), found, strict=False)
         if kind.decode() not in (wanted, "none")
     ]
-    if keys.MARKER not in strangers and not _is_counter(await redis.get(keys.MARKER)):
+    if len(found) > len(_TYPES) and not _is_counter(found[-1]):
         strangers.append(keys.MARKER)
     for key in sorted(strangers, key=keys.PARKED.__ne__):  # the list itself first
         aside = f"{keys.PARKED}:{key.removeprefix(keys.PREFIX)}:{secrets.token_hex(4)}"
@@ -39,6 +38,6 @@ async def set_aside(redis: Redis) -> list[str]:
     return strangers
 
 
-def _is_counter(value: bytes | None) -> bool:
+def _is_counter(value: bytes) -> bool:
     # Redis counts up to 2⁶³ - 1, and so does PostgreSQL's copy.
-    return value is None or (value.isdigit() and len(value) < 19)
+    return value.isdigit() and len(value) < 19

@@ -1,0 +1,3 @@
+-- KEYS: a process's own hash. ARGV: for how many seconds it holds, field, value, field, value, …
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
