@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.due import ACTOR, handler_starts, opened
+from benchmarks.figures import Result
 from benchmarks.ours import Ours
+from benchmarks.plots import distributions
 from benchmarks.process import Process
 from shared.core.schedule import IntervalTrigger, ScheduleSpec
 
@@ -91,3 +94,9 @@ def _drift(fires: Sequence[Fire]) -> float:
     third = max(1, len(fires) // 3)
     first, last = fires[:third], fires[-third:]
     return statistics.median(f.late_ms for f in last) - statistics.median(f.late_ms for f in first)
+
+
+def plot(result: Result, path: Path) -> None:
+    rounds = result.details["late_ms"]
+    samples = {f"ours, round {number}": late for number, late in enumerate(rounds, 1)}
+    distributions(samples, "From due time to handler", path)

@@ -30,7 +30,8 @@ class Storm:
     #: Of the scheduler's event loop: how many stretches were longer than this many seconds.
     stalls: dict[float, int]
     wrong: str = ""
-    fired: list[float] = field(default_factory=list)
+    #: Seconds after the due time at which transactions began, and how many fires each committed.
+    fired: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def lock_left_s(self) -> float:
@@ -41,7 +42,7 @@ def storm(ours: Ours, scheduler: Process, n: int, *, added: Callable[[], None] =
     """No worker runs, so that everything stays queued. Leaves ledger and queue empty."""
     queue = keys.queue("maintenance")
     with Redis.from_url(ours.redis_url) as redis, opened(ours) as schedules:
-        due = time.time() + 2.0 + n / 3000
+        due = time.time() + 1.0 + n / 3000
         trigger = DateTrigger(at=datetime.fromtimestamp(due, UTC))
         schedules.add_many(
             (ScheduleSpec(id=f"one-{i}", job="ping", trigger=trigger) for i in range(n)), actor=ACTOR
@@ -68,7 +69,7 @@ def storm(ours: Ours, scheduler: Process, n: int, *, added: Callable[[], None] =
 @dataclass(frozen=True, slots=True)
 class _Marked:
     marked_s: float
-    committed: list[float]
+    committed: list[tuple[float, int]]
 
 
 def _wait_marked(ours: Ours, n: int) -> _Marked:
@@ -84,7 +85,7 @@ def _wait_marked(ours: Ours, n: int) -> _Marked:
     committed = ours.rows(
         "SELECT extract(epoch FROM enqueued_at - due_at)::float8 AS s, count(*) AS n FROM job_runs GROUP BY 1 ORDER BY 1"
     )
-    return _Marked(row.marked_s or 0.0, [each.s for each in committed])
+    return _Marked(row.marked_s or 0.0, [(each.s, each.n) for each in committed])
 
 
 def _wrong(ours: Ours, n: int) -> str:

@@ -21,7 +21,7 @@ from apscheduler.util import datetime_to_utc_timestamp
 from redis.asyncio import Redis
 
 QUEUE = "apscheduler"
-LEAD_S = 3.0
+LEAD_S = 2.0
 redis: Redis
 
 

@@ -21,7 +21,7 @@ from redbeat import RedBeatSchedulerEntry
 from redis import Redis
 
 EVERY = timedelta(hours=1)
-LEAD_S = 6.0  # beat takes a while to start
+LEAD_S = 4.5  # beat takes a while to start
 
 app = Celery("redbeat_storm", broker=os.environ.get("STORM_REDIS", "redis://localhost"))
 app.conf.update(
