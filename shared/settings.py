@@ -90,7 +90,10 @@ class StripeSettings(BaseSettings):
     stripe_api_base_url: HttpUrl = "https://api.stripe.com"
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_…")
     stripe_rate_per_s: int = Field(
-        default=25, ge=1, le=10000, description="requests a second that all workers share"
+        default=25, ge=1, le=10000, description="requests a second to one endpoint, of all workers together"
+    )
+    stripe_total_rate_per_s: int = Field(
+        default=100, ge=1, le=10000, description="requests a second to all endpoints, of all workers together"
     )
     stripe_timeout_s: float = Field(default=20.0, gt=0, le=80, description="seconds, such as 20")
 

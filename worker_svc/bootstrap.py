@@ -100,6 +100,7 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
             sender=(settings.brevo_sender_email, settings.brevo_sender_name),
             stages=settings.reminder_stages,
             stripe_rate_per_s=settings.stripe_rate_per_s,
+            stripe_total_rate_per_s=settings.stripe_total_rate_per_s,
             retention=timedelta(days=settings.run_retention_days),
         )
         log.info("services_opened")

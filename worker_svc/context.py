@@ -36,6 +36,7 @@ class Services:
     sender: tuple[str, str]  # address and name
     stages: str
     stripe_rate_per_s: int
+    stripe_total_rate_per_s: int
     retention: timedelta
 
 

@@ -31,7 +31,7 @@ ENV: Mapping[str, str] = {
     "REFUNDS_EVERY_S": "2",
     "REMINDERS_EVERY_S": "3",
     "REMINDER_STAGES": STAGES,
-    "STRIPE_RATE_PER_S": "50",
+    "STRIPE_RATE_PER_S": "50",  # of the sandbox's 100 for all endpoints together
     "STRIPE_TIMEOUT_S": "5",
     "LOG_FORMAT": "console",
     "LOG_DIR": "",

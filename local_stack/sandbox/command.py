@@ -44,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.sandbox", description=__doc__)
     sandboxes = parser.add_subparsers(dest="sandbox", required=True)
     stripe = _add(sandboxes, "stripe", _stripe_help())
+    stripe.add_argument(
+        "--endpoint-rate",
+        type=int,
+        help="requests per second to each endpoint (default: 0, no limit; Stripe's: 25)",
+    )
     stripe.add_argument("--webhook-secret", help="signs the webhooks (default: whsec_sandbox)")
     stripe.add_argument(
         "--settle-s", type=float, help="seconds until a pending refund settles (default: 0.3)"

@@ -1,4 +1,4 @@
-"""A request limit per fixed window, as the providers count it."""
+"""Request limits: by fixed window, as Brevo counts and tells in its headers, and by token bucket, as Stripe does."""
 
 import time
 from collections.abc import Callable
@@ -13,6 +13,26 @@ class Allowance:
     limit: int
     remaining: int
     reset_s: int
+
+
+class Bucket:
+    """Tokens, as Stripe counts: `rate` a second come in, a second's worth at most is kept; 0 is no limit."""
+
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._tokens = float(rate)
+        self._counted_at = clock()
+
+    def has(self) -> bool:
+        """Whether there is a token for one more request."""
+        now = self._clock()
+        self._tokens = min(self._rate, self._tokens + (now - self._counted_at) * self._rate)
+        self._counted_at = now
+        return self._rate == 0 or self._tokens >= 1
+
+    def take(self) -> None:
+        self._tokens -= 1
 
 
 class Window:

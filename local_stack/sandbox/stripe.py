@@ -17,7 +17,7 @@ from local_stack.sandbox.credentials import Account, bearer_or_basic
 from local_stack.sandbox.front import Front, Work, under_fault
 from local_stack.sandbox.journal import Journal, Record
 from local_stack.sandbox.misbehaviour import Faults, FaultSpec
-from local_stack.sandbox.rate import Window
+from local_stack.sandbox.rate import Bucket
 from local_stack.sandbox.stripe_api import StripeApi
 from local_stack.sandbox.stripe_books import PaymentIntent, StripeBooks
 from local_stack.sandbox.stripe_config import SeededIntent, SettledRefund, StripeSandboxConfig
@@ -40,7 +40,9 @@ class StripeSandbox:
         self.account = Account(keys=config.keys)
         settings = WebhookSettings(url=config.webhook_url, secret=config.webhook_secret)
         self.webhooks = WebhookSender(settings, signed, judge_delivery, WEBHOOK_BACKOFF_S, config.seed)
-        self._window = Window(config.rate, 1.0)
+        self._total = Bucket(config.rate)
+        self._endpoint_rate = config.endpoint_rate
+        self._endpoints: dict[str, Bucket] = {}
         self._request_numbers = itertools.count(1)
         self._books = StripeBooks()
         self._journal = Journal(config.data / "stripe.jsonl" if config.data else None)
@@ -78,8 +80,12 @@ class StripeSandbox:
             raise RefusedError(usual_error(401))
         if self.account.forbidden:
             raise RefusedError(usual_error(403))
-        if not self._window.take().allowed:
+        template = call.route.partition(" ")[2]
+        endpoint = self._endpoints.setdefault(template, Bucket(self._endpoint_rate))
+        if not (endpoint.has() and self._total.has()):
             raise RefusedError(usual_error(429))
+        endpoint.take()
+        self._total.take()
         return {"Request-Id": f"req_sandbox{next(self._request_numbers)}"}
 
     def error(self, status: int, body: dict[str, Any] | None) -> Answer:

@@ -8,7 +8,8 @@ from local_stack.sandbox.stripe_conventions import RefundStatus
 
 
 class StripeSandboxConfig(BaseModel):
-    """`data`: a directory for the journal, None keeps nothing. `rate`: requests per second, 0 is no limit. `settle_s`: the wait
+    """`data`: a directory for the journal, None keeps nothing. `rate`: requests per second to all
+    endpoints, `endpoint_rate` to each; 0 is no limit. `settle_s`: the wait
     before a refund that settles later does. `auto`: unknown payment intents are made up from their id. `keys`: the API keys
     accepted; None: every one that starts with `sk_test_` or `rk_test_`."""
 
@@ -19,6 +20,7 @@ class StripeSandboxConfig(BaseModel):
     webhook_secret: str = "whsec_sandbox"
     seed: int = 0
     rate: int = Field(default=100, ge=0)
+    endpoint_rate: int = Field(default=0, ge=0)
     settle_s: float = Field(default=0.3, ge=0)
     auto: bool = False
     auto_currency: str = "usd"

@@ -1,57 +1,54 @@
-"""A rate that all workers share: GCRA in Redis, on Redis's own time, by `throttled-py`."""
+"""A rate that all workers share: turns are reserved in Redis, on Redis's own time, evenly spaced."""
 
 import asyncio
+import math
 import time
-from collections import defaultdict
 from contextlib import suppress
 from importlib.resources import files
-from typing import cast
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from throttled.asyncio import RateLimiterRegistry, RateLimiterType, RedisStore, per_sec
-from throttled.asyncio import exceptions as throttled_errors
-from throttled.types import AsyncRedisClientP
 
 from shared.core.errors import RateLimited
 from shared.queue import keys
 
 #: Without Redis there is no telling what the other workers do: wait for it, at no cost.
-AWAY_RETRY_S = 2.0
+AWAY_RETRY_S: Final = 2.0
 #: Connections are made one at a time: behind a silent Redis the last of many callers would wait for minutes.
-SLOW_DOWN_WITHIN_S = 2.0
+SLOW_DOWN_WITHIN_S: Final = 2.0
+#: Of the rate, what is used. A request that left in time and arrives late shares its second with one more than it should.
+PACE: Final = 0.98
+#: Who waited longer than this asks whether everybody was stopped meanwhile.
+LOOK_AGAIN_S: Final = 0.02
 
 
 class RedisRateLimiter:
     """See `shared.ports.RateLimiter`. Fails closed: without Redis nobody gets a turn.
 
-    Turns are even, save for a tenth of a second's worth that may come at once: without it, each late wake-up of a waiter
-    would be lost for good.
+    A turn is reserved before it is waited for, so that who wakes up late delays nobody but himself: the rate is used up to
+    its last turn, whatever the load of the machines. A turn whose owner dies is lost, and no more than that.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._store = _SharedStore(redis)
-        self._slow_down = redis.register_script((files("shared.queue") / "lua" / "slow_down.lua").read_text())
-        # One waiter per process and name asks Redis, the others stand in line behind it: a hundred runs that wait
-        # must not ask a hundred times for each turn.
-        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: defaultdict[str, int] = defaultdict(int)
+        scripts = files("shared.queue") / "lua"
+        self._turn = redis.register_script((scripts / "turn.lua").read_text())
+        self._slow_down = redis.register_script((scripts / "slow_down.lua").read_text())
 
     async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        line = self._lines[name]
-        self._waiting[name] += 1
         try:
             async with asyncio.timeout(timeout_s):
-                async with line:
-                    await self._wait_for_turn(name, rate_per_s, deadline)
+                while True:
+                    wait_s = await self._reserve(name, rate_per_s, deadline - time.monotonic())
+                    await asyncio.sleep(wait_s)
+                    if wait_s < LOOK_AGAIN_S or await self._redis.pttl(_stop_key(name)) <= 0:
+                        return
         except TimeoutError:
-            raise _not_now(name, self._waiting[name] / rate_per_s) from None
-        except (RedisError, OSError, throttled_errors.StoreUnavailableError) as error:
+            raise _not_now(name, 1 / rate_per_s) from None
+        except (RedisError, OSError) as error:
             raise RateLimited(f"no limit without Redis: {type(error).__name__}", AWAY_RETRY_S) from error
-        finally:
-            self._waiting[name] -= 1
 
     async def slow_down(self, name: str, for_s: float) -> None:
         # Without Redis `acquire` fails closed: everybody stands still anyway.
@@ -59,32 +56,17 @@ class RedisRateLimiter:
             async with asyncio.timeout(SLOW_DOWN_WITHIN_S):
                 await self._slow_down(keys=[_stop_key(name)], args=[max(1, round(for_s * 1000))])
 
-    async def _wait_for_turn(self, name: str, rate_per_s: int, deadline: float) -> None:
-        limiter = RateLimiterRegistry.get(RateLimiterType.GCRA.value)(
-            per_sec(rate_per_s, burst=max(1, rate_per_s // 10)),
-            self._store,
-            key_prefix=keys.LIMIT.rstrip(":"),
+    async def _reserve(self, name: str, rate_per_s: int, most_s: float) -> float:
+        """Seconds until the turn that is ours now. Raises RateLimited where it is further away than `most_s`."""
+        interval_us = math.ceil(1e6 / (rate_per_s * PACE))
+        wait_us = int(
+            await self._turn(
+                keys=[f"{keys.LIMIT}{name}", _stop_key(name)], args=[interval_us, max(0, int(most_s * 1e6))]
+            )
         )
-        while True:
-            stopped_ms = int(await self._redis.pttl(_stop_key(name)))
-            if stopped_ms > 0:
-                wait_s = stopped_ms / 1000
-            else:
-                result = await limiter.limit(name)
-                if not result.limited:
-                    return
-                wait_s = float(result.state.retry_after)
-            if time.monotonic() + wait_s > deadline:
-                raise _not_now(name, wait_s)
-            await asyncio.sleep(wait_s)
-
-
-class _SharedStore(RedisStore):
-    """throttled's store on the process's own client: it would make one without our time-outs, from a URL of its own."""
-
-    def __init__(self, redis: Redis) -> None:
-        super().__init__()
-        self._backend._client = cast(AsyncRedisClientP, redis)  # what `get_client` returns
+        if wait_us < 0:
+            raise _not_now(name, -wait_us / 1e6)
+        return wait_us / 1e6
 
 
 def _stop_key(name: str) -> str:

@@ -1,6 +1,7 @@
 """Stripe's calls as a run makes them: in turn with all other workers, and only while its lease can be trusted (rule 7)."""
 
 from collections.abc import Awaitable
+from enum import StrEnum
 from typing import TypeVar
 
 from shared.core import refunds
@@ -12,9 +13,17 @@ from worker_svc.context import JobContext
 
 T = TypeVar("T")
 
+#: Of all requests together.
 LIMIT = "stripe"
 #: A run that gets no turn within this time is snoozed, at no cost.
-WAIT_FOR_TURN_S = 5.0
+WAIT_FOR_TURN_S = 15.0
+
+
+class Endpoint(StrEnum):
+    """Stripe limits each by itself, besides all requests together."""
+
+    REFUNDS = "stripe:refunds"
+    PAYMENT_INTENTS = "stripe:payment_intents"
 
 
 class StripeCalls:
@@ -24,10 +33,14 @@ class StripeCalls:
         self._lease = context.lease
         self._services = context.services
 
-    async def turn(self) -> None:
-        """Waits for a turn of the shared rate. Raises RateLimited."""
-        await self._services.limiter.acquire(
-            LIMIT, rate_per_s=self._services.stripe_rate_per_s, timeout_s=WAIT_FOR_TURN_S
+    async def turn(self, endpoint: Endpoint = Endpoint.REFUNDS) -> None:
+        """Waits for a turn of the shared rates: the endpoint's, then that of all requests. Raises RateLimited."""
+        services = self._services
+        await services.limiter.acquire(
+            endpoint, rate_per_s=services.stripe_rate_per_s, timeout_s=WAIT_FOR_TURN_S
+        )
+        await services.limiter.acquire(
+            LIMIT, rate_per_s=services.stripe_total_rate_per_s, timeout_s=WAIT_FOR_TURN_S
         )
 
     async def create(self, refund: Refund) -> ProviderRefund:
@@ -36,7 +49,7 @@ class StripeCalls:
         return await self._now(self._create(refund))
 
     async def payment_intent(self, payment_intent_id: str) -> PaymentIntent | None:
-        await self.turn()
+        await self.turn(Endpoint.PAYMENT_INTENTS)
         return await self._now(self._services.gateway.payment_intent(payment_intent_id))
 
     async def retrieve(self, refund_id: str) -> ProviderRefund | None:

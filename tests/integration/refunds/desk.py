@@ -217,6 +217,7 @@ class Desk:
             sender=("billing@example.com", "CueBX"),
             stages="0d",
             stripe_rate_per_s=1000,
+            stripe_total_rate_per_s=1000,
             retention=timedelta(days=90),
         )
 

@@ -77,6 +77,7 @@ class World:
             sender=("billing@example.com", "CueBX"),
             stages=stages,
             stripe_rate_per_s=25,
+            stripe_total_rate_per_s=1000,
             retention=timedelta(days=90),
         )
 

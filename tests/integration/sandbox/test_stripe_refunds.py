@@ -199,6 +199,15 @@ def test_more_requests_than_the_rate_in_a_second_are_429(start_stripe):
         wait_until(lambda: http.get("/v1/balance").status_code == 200, what="the next second")
 
 
+def test_one_endpoint_at_its_limit_leaves_the_others_theirs(start_stripe):
+    control = start_stripe(rate=100, endpoint_rate=2, auto=True)
+    authorization = {"Authorization": "Bearer sk_test_sandbox"}
+    with httpx.Client(base_url=control.url, headers=authorization, trust_env=False) as http:
+        intents = [http.get(f"/v1/payment_intents/pi_usd_a500_{n}").status_code for n in range(3)]
+        assert intents == [200, 200, 429], "whatever the id, it is one endpoint"
+        assert http.get("/v1/balance").status_code == 200
+
+
 async def test_the_books_find_money_paid_twice(sandbox, stripe_client):
     sandbox.seed({"id": "pi_1"}, {"id": "pi_2", "behaviour": "failnow"})
     client = stripe_client(sandbox)

@@ -157,6 +157,7 @@ class Worker:
             sender=("billing@example.com", "CueBX"),
             stages="0d",
             stripe_rate_per_s=25,
+            stripe_total_rate_per_s=1000,
             retention=timedelta(days=90),
         )
         self.relay_woken = 0

@@ -109,6 +109,7 @@ class Workers:
                 "sender": ("billing@example.com", "CueBX"),
                 "stages": "0d",
                 "stripe_rate_per_s": 25,
+                "stripe_total_rate_per_s": 100,
                 "retention": timedelta(days=90),
                 **ports,
             }
