@@ -1,0 +1,128 @@
+"""Refunds: how much of Stripe's limits is used, and, without limits, how much of what its bare SDK could do."""
+
+import itertools
+import json
+import sys
+from contextlib import AbstractContextManager
+
+from benchmarks import refunding
+from benchmarks.bench import Bench, ratios
+from benchmarks.ours import Ours
+from benchmarks.process import Process
+from benchmarks.sandboxes import LATENCY_S, Sandbox, sandbox
+from benchmarks.servers import Servers
+
+QUESTION = "How much of the provider's pace is used for paying refunds?"
+WORKERS = 3
+AT_ONCE = 50  # each, as WORKER_MAX_JOBS is by default
+OF_THE_RATE, OF_THE_SDK = 0.97, 0.8
+#: Each endpoint's, and what all together may: Stripe's live defaults, and an account with four times that.
+RATES = ((25, 100), (100, 400))
+
+
+def run(bench: Bench) -> None:
+    with bench.servers() as servers:
+        for rate, total in RATES:
+            _limited(bench, servers, rate, total)
+        _unlimited(bench, servers)
+
+
+def _limited(bench: Bench, servers: Servers, rate: int, total: int) -> None:
+    """A refund takes two requests, to two endpoints: what counts is how many refunds are made a second."""
+    count = bench.n(500, 2 * rate)
+    rounds = itertools.count(1)
+    with (
+        sandbox(bench, "stripe", auto=True, rate=total, endpoint_rate=rate) as stripe,
+        _ours(
+            bench, servers, stripe, STRIPE_RATE_PER_S=str(rate), STRIPE_TOTAL_RATE_PER_S=str(total)
+        ) as ours,
+    ):
+        stripe.answer_after(LATENCY_S)
+        for _ in range(WORKERS):
+            ours.start("worker")
+        refused = 0
+
+        def pace() -> float:
+            nonlocal refused
+            refunding.pending(ours, count, f"at{rate}r{next(rounds)}")
+            stripe.forget()
+            before = _refused(stripe)
+            refunding.pay(ours)
+            books = stripe.books()
+            refused += _refused(stripe) - before
+            bench.audit(f"each refund once, to the cent, at {rate}/s", refunding.audit(ours, books, count))
+            made = refunding.created_at(books)
+            return (count - 1) / (made[-1] - made[0])
+
+        name = f"limited to {rate}/s"
+        found = bench.in_turns({name: pace}, "refunds/s")
+    bench.target(f"{name}: of the limit", found[name].median / rate, "at least", OF_THE_RATE)
+    bench.target(f"{name}: answers 429", refused, "at most", 0, "requests")
+
+
+def _unlimited(bench: Bench, servers: Servers) -> None:
+    count, at_once = bench.n(5_000, 120), bench.n(AT_ONCE, 10)
+    rounds = itertools.count(1)
+    with (
+        sandbox(bench, "stripe", auto=True, rate=0) as stripe,
+        _ours(
+            bench,
+            servers,
+            stripe,
+            STRIPE_RATE_PER_S="10000",
+            STRIPE_TOTAL_RATE_PER_S="10000",
+            WORKER_MAX_JOBS=str(at_once),
+        ) as ours,
+    ):
+        stripe.answer_after(LATENCY_S)
+        for _ in range(WORKERS):
+            ours.start("worker")
+
+        def paid() -> float:
+            refunding.pending(ours, count, f"freer{next(rounds)}")
+            stripe.forget()
+            took_s = refunding.pay(ours)
+            bench.audit(
+                "each refund once, to the cent, without limit", refunding.audit(ours, stripe.books(), count)
+            )
+            return count / took_s
+
+        def sdk() -> float:
+            stripe.forget()
+            return _sdk(bench, stripe, count, at_once)
+
+        found = bench.in_turns({"no limit": paid, "bare SDK": sdk}, "refunds/s")
+    reached = ratios(found["no limit"], found["bare SDK"])
+    bench.target("no limit, of the bare SDK", reached, "at least", OF_THE_SDK)
+
+
+def _ours(
+    bench: Bench, servers: Servers, stripe: Sandbox, **environment: str
+) -> AbstractContextManager[Ours]:
+    return bench.ours(servers, STRIPE_API_BASE_URL=stripe.url, STRIPE_API_KEY="sk_test_bench", **environment)
+
+
+def _sdk(bench: Bench, stripe: Sandbox, count: int, at_once: int) -> float:
+    each = count // WORKERS
+    started = [
+        Process(
+            [sys.executable, "-m", "benchmarks.stripe_limit", stripe.url, str(each), str(at_once)],
+            {},
+            bench.directory / f"sdk-{number}.log",
+        )
+        for number in range(WORKERS)
+    ]
+    rate, paid = 0.0, 0
+    for process in started:
+        if process.wait(300) != 0:
+            raise RuntimeError(process.output[-3000:])
+        found = json.loads(process.output.strip().splitlines()[-1])
+        rate, paid = rate + found["rate"], paid + found["refunds"]
+    bench.audit(
+        "the bare SDK's refunds are paid", "" if paid == each * WORKERS else f"{paid} of {each * WORKERS}"
+    )
+    return rate
+
+
+def _refused(stripe: Sandbox) -> int:
+    return sum(counts.get("429", 0) for counts in stripe.books()["requests"].values())
