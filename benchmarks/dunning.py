@@ -28,10 +28,13 @@ SELECT count(*) FILTER (WHERE r.status = 'sent' AND r.stage = :stage AND r.messa
   (SELECT sum(amount_due) FROM invoices) AS amount
 FROM payment_reminders r
 """
-_LIVE = "SELECT count(*) AS live FROM job_runs WHERE state IN ('pending', 'queued', 'running')"
+_LIVE = """
+SELECT count(*) AS live FROM job_runs
+WHERE state IN ('pending', 'queued', 'running') AND queue = 'payment_reminders'
+"""
 _ENDED = """
 SELECT extract(epoch FROM max(finished_at))::float8 AS last, count(*) FILTER (WHERE state <> 'succeeded') AS bad
-FROM job_runs WHERE job LIKE 'send_%' AND enqueued_at >= to_timestamp(:since)
+FROM job_runs WHERE queue = 'payment_reminders' AND enqueued_at >= to_timestamp(:since)
 """
 
 
@@ -44,8 +47,8 @@ def owe(ours: Ours, count: int, number: int) -> None:
         ours.rows(f"ANALYZE {table}")
 
 
-def wait_for_runs(ours: Ours, since: float, limit_s: float = 300) -> float:
-    """Until no run is alive; when the last of the reminders' ended. Raises RuntimeError where one failed."""
+def wait_for_reminders(ours: Ours, since: float, limit_s: float = 300) -> float:
+    """Until no run of their queue is alive; when the last ended. Raises RuntimeError where one failed."""
     while ours.rows(_LIVE)[0].live:
         if time.time() - since > limit_s:
             raise RuntimeError(f"{JOB.name} goes on after {limit_s:g} s")
