@@ -1,6 +1,7 @@
 """The worker's composition root: the one place that knows concrete classes."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -60,6 +61,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     try:
         async with open_services(settings) as (services, redis):
             if await _schema_is_there(services.database, readiness, stop):
+                gc.freeze()  # what is there now stays: the collector need not look through it again and again
                 await supervise(compose(settings, services, redis, readiness), stop)
     finally:
         await health.stop()
@@ -77,7 +79,7 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
             settings.database_url.get_secret_value(),
             application=f"cuebx-worker {name}",
             bound_s=settings.run_lease_s * 0.8,
-            pool_size=8,
+            pool_size=5,
         )
         opened.push_async_callback(database.close)
         redis = connect(settings.redis_url.get_secret_value(), client_name=f"cuebx-worker-{name}")
@@ -127,7 +129,14 @@ def compose(
         with suppress(RedisError, OSError):
             await redis.publish(keys.NOTICES, "relay")
 
-    recorder = Recorder(services.database)
+    ledger = Database(
+        settings.database_url.get_secret_value(),
+        application=f"cuebx-ledger {name}",
+        bound_s=settings.run_lease_s * 0.8,
+        pool_size=1 + len(settings.worker_queues),
+        by_id=True,
+    )
+    recorder = Recorder(ledger)
     funnel = Funnel(services, HANDLERS, recorder, attempts, wake_relay)
     heartbeat_database = Database(
         settings.database_url.get_secret_value(),
@@ -142,18 +151,31 @@ def compose(
         probes[Queue.PAYMENT_REMINDERS] = services.mailer.check
     return [
         Watchdog(settings.run_lease_s),
+        _Connections(ledger),
         recorder,
         Heartbeat(heartbeat_database, attempts, readiness, lease_s=settings.run_lease_s),
         Presence(redis, name, settings.worker_queues, attempts),
         MemoryWatch(redis, readiness),
         Prober(services.database, probes, wake_relay),
         Drain(attempts, grace_s=settings.worker_grace_s),
-        *(_queue_loop(queue, settings, services, funnel, readiness) for queue in settings.worker_queues),
+        *(_queue_loop(queue, settings, ledger, funnel, readiness) for queue in settings.worker_queues),
     ]
 
 
+class _Connections(Component):
+    """Those to the ledger: closed after everything that uses them has stopped."""
+
+    name = "ledger"
+
+    def __init__(self, ledger: Database) -> None:
+        self._ledger = ledger
+
+    async def stop(self) -> None:
+        await self._ledger.close()
+
+
 def _queue_loop(
-    queue: Queue, settings: WorkerSettings, services: Services, funnel: Funnel, readiness: Readiness
+    queue: Queue, settings: WorkerSettings, ledger: Database, funnel: Funnel, readiness: Readiness
 ) -> QueueLoop:
     pool = arq_pool(
         settings.redis_url.get_secret_value(), client_name=f"cuebx-worker-{process_name()}-{queue.value}"
@@ -161,7 +183,7 @@ def _queue_loop(
     intake = Intake(
         queue.value,
         RedisTransport(pool),
-        services.database,
+        ledger,
         worker=process_name(),
         lease_s=settings.run_lease_s,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 from shared.core.errors import LeaseExpired
 
@@ -17,7 +18,11 @@ class Lease:
         self._lease_s = lease_s
         self._trusted_until = asked_at + lease_s
         self._lost = False
-        self.cancel_requested = asyncio.Event()
+
+    @cached_property
+    def cancel_requested(self) -> asyncio.Event:
+        """Set when somebody asks. Made when first looked at: of most runs nobody does."""
+        return asyncio.Event()
 
     def renewed(self, asked_at: float) -> None:
         """A heartbeat that was sent at `asked_at` (monotonic seconds) was answered."""

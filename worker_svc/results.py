@@ -17,6 +17,8 @@ def storable(result: object) -> dict[str, JsonValue]:
     """The result as the ledger keeps it. The work is done: one that cannot be kept says so, and undoes nothing."""
     if not isinstance(result, Mapping):
         return _not_kept(f"{type(result).__name__} is no JSON object")
+    if not result:
+        return {}
     try:
         text = json.dumps(dict(result), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())  # a lone surrogate is no UTF-8

@@ -29,12 +29,15 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared.db import arrays
 from shared.db.revision import refuse_older
 from shared.db.urls import for_asyncpg, for_psycopg2
 
 CONNECT_TIMEOUT_S = 5.0
 #: A connection that has rested for so long is asked whether it lives before it is used.
 PING_AFTER_S = 1.0
+
+_BY_ID = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 #: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
 _DATABASE_ERRORS = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -86,11 +89,19 @@ class Database:
 
     Cheap to construct; connections are made when first needed. `bound_s` limits every statement, every wait for a lock
     and every idle moment inside a transaction. `pre_ping` costs a transaction at each use after a moment of rest; who
-    tries again anyway, and looks every second, does without.
+    tries again anyway, and looks every second, does without. `by_id` is for statements that look up a batch of rows by
+    their ids: they shall do so whatever the planner thinks of the table, which it may have seen last when it was empty.
     """
 
     def __init__(
-        self, url: str, *, application: str, bound_s: float, pool_size: int = 5, pre_ping: bool = True
+        self,
+        url: str,
+        *,
+        application: str,
+        bound_s: float,
+        pool_size: int = 5,
+        pre_ping: bool = True,
+        by_id: bool = False,
     ) -> None:
         driver = for_asyncpg(url)
         args: dict[str, Any] = {
@@ -102,6 +113,7 @@ class Database:
             "application_name": application,
             **session_settings(bound_s),
             "jit": "off",
+            **(_BY_ID if by_id else {}),
             **args.get("server_settings", {}),
         }
         self.engine: AsyncEngine = create_async_engine(
@@ -184,6 +196,7 @@ def sync_engine(
     url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
 ) -> Engine:
     """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
+    arrays.register()
     driver = for_psycopg2(url)
     options = " ".join(f"-c {name}={value}" for name, value in session_settings(bound_s).items())
     query = dict(driver.url.query)

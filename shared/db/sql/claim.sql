@@ -9,20 +9,19 @@ WITH message AS (
          OR (p.kind = 'job' AND p.name = r.job)
          OR (p.kind = 'schedule' AND p.name = r.schedule_id)) AS paused
   FROM job_runs r JOIN message m ON r.id = m.id
-  WHERE r.id = ANY (CAST(:ids AS uuid[]))  -- the planner's way to the primary key, however large the ledger
-    AND r.state IN ('pending', 'queued') AND r.attempt = m.attempt - 1 AND r.run_at <= now()
-  ORDER BY r.id                            -- everybody locks in this order: no deadlock between batches
+  WHERE r.state IN ('pending', 'queued') AND r.attempt = m.attempt - 1 AND r.run_at <= now()
+  ORDER BY r.id  -- everybody locks in this order: no deadlock between batches
   FOR UPDATE OF r
 ), held AS (
   -- Pending ones too: this statement's snapshot may be older than the mark that queued them.
   UPDATE job_runs r SET state = 'pending', queued_at = NULL
   FROM candidate c
-  WHERE r.id = c.id AND r.id = ANY (CAST(:ids AS uuid[])) AND c.paused
+  WHERE r.id = c.id AND c.paused
 )
 UPDATE job_runs r
 SET state = 'running', attempt = r.attempt + 1, worker = :worker, started_at = now(), queued_at = NULL,
     lease_until = now() + make_interval(secs => :lease_s)
 FROM candidate c
-WHERE r.id = c.id AND r.id = ANY (CAST(:ids AS uuid[])) AND NOT c.paused
+WHERE r.id = c.id AND NOT c.paused
 RETURNING r.id, r.job, r.queue, r.args, r.attempt, r.max_attempts, r.losses, r.cancel_requested, r.schedule_id, r.due_at, r.overlap,
   r.enqueued_at, r.started_at

@@ -1,12 +1,14 @@
 -- Records decisions: compare-and-set on state and attempt (rule 6). A row that is not returned was lost by its worker.
-WITH decision AS (
-  SELECT * FROM unnest(
+-- `lease_until IS NOT NULL` is `state = 'running'`: written like that, the planner would rather read the index of running
+-- runs, with all that have ended since its last vacuum, than look these up by their ids.
+WITH held AS (
+  SELECT d.*
+  FROM unnest(
     CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]), CAST(:delays AS float8[]),
     CAST(:run_ats AS timestamptz[]), CAST(:free AS bool[]), CAST(:errors AS text[]), CAST(:results AS text[])
   ) AS d (id, attempt, state, delay_s, run_at, free, error, result)
-), held AS (
-  SELECT r.id, r.attempt FROM job_runs r JOIN decision d ON r.id = d.id
-  WHERE r.id = ANY (CAST(:ids AS uuid[])) AND r.state = 'running' AND r.attempt = d.attempt
+  JOIN job_runs r ON r.id = d.id
+  WHERE r.lease_until IS NOT NULL AND r.attempt = d.attempt
   ORDER BY r.id
   FOR UPDATE OF r
 )
@@ -21,6 +23,6 @@ SET state = d.state,
     reason = CASE WHEN d.state = 'cancelled' THEN d.error ELSE r.reason END,
     result = CAST(d.result AS jsonb),
     finished_at = CASE WHEN d.state = 'pending' THEN NULL ELSE now() END
-FROM decision d, held h
-WHERE r.id = h.id AND d.id = h.id AND d.attempt = h.attempt AND r.id = ANY (CAST(:ids AS uuid[]))
+FROM held d
+WHERE r.id = d.id
 RETURNING r.id
