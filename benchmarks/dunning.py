@@ -1,9 +1,8 @@
 """A hundred thousand customers with an invoice that is overdue, and what came of the reminders about it."""
 
-import time
-
 from benchmarks.ours import Ours
 from benchmarks.sandboxes import Sandbox
+from benchmarks.watching import wait_for_none
 from shared.jobs import SEND_PAYMENT_REMINDER_EMAILS as JOB
 
 #: Overdue, so that the amount stands in the subject: for the audit.
@@ -49,10 +48,7 @@ def owe(ours: Ours, count: int, number: int) -> None:
 
 def wait_for_reminders(ours: Ours, since: float, limit_s: float = 300) -> float:
     """Until no run of their queue is alive; when the last ended. Raises RuntimeError where one failed."""
-    while ours.rows(_LIVE)[0].live:
-        if time.time() - since > limit_s:
-            raise RuntimeError(f"{JOB.name} goes on after {limit_s:g} s")
-        time.sleep(0.05)
+    wait_for_none(ours, _LIVE, limit_s)
     found = ours.rows(_ENDED, since=since)[0]
     if found.bad or found.last is None:
         raise RuntimeError(f"{found.bad} runs of {JOB.name} did not succeed")

@@ -19,7 +19,7 @@ from shared.queue.transport import RedisTransport
 
 QUESTION = "How long does a refund wait for its worker while that worker sends a hundred thousand reminders?"
 TIMES_IDLE = 2.0
-EVERY_S = 0.06
+EVERY_S = 0.1
 _REFUND = """
 INSERT INTO refunds (payment_intent_id, amount, currency)
 VALUES ('pi_usd_a5000_' || CAST(:name AS text), 700, 'usd') RETURNING id

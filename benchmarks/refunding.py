@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.enqueueing import enqueue
 from benchmarks.ours import Ours
+from benchmarks.watching import wait_for_none
 from shared.jobs import PROCESS_PENDING_REFUNDS
 
 _FORGET = "TRUNCATE refunds, refund_attempts CASCADE"
@@ -34,10 +35,7 @@ def pay(ours: Ours, limit_s: float = 240) -> float:
     """Sweeps them into the queue and waits until none is left; seconds. Raises RuntimeError after `limit_s`."""
     began = time.monotonic()
     enqueue(ours, PROCESS_PENDING_REFUNDS, [{}])
-    while left := ours.rows(_LEFT)[0].left:
-        if time.monotonic() - began > limit_s:
-            raise RuntimeError(f"{left} refunds wait after {limit_s:g} s")
-        time.sleep(0.05)
+    wait_for_none(ours, _LEFT, limit_s)
     return time.monotonic() - began
 
 
