@@ -42,7 +42,7 @@ def storm(ours: Ours, scheduler: Process, n: int, *, added: Callable[[], None] =
     """No worker runs, so that everything stays queued. Leaves ledger and queue empty."""
     queue = keys.queue("maintenance")
     with Redis.from_url(ours.redis_url) as redis, opened(ours) as schedules:
-        due = time.time() + 1.0 + n / 3000
+        due = time.time() + 2.0 + n / 2000
         trigger = DateTrigger(at=datetime.fromtimestamp(due, UTC))
         schedules.add_many(
             (ScheduleSpec(id=f"one-{i}", job="ping", trigger=trigger) for i in range(n)), actor=ACTOR

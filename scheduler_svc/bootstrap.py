@@ -1,6 +1,7 @@
 """Wires a scheduler: on its own (`python -m scheduler_svc`), or standing for leader inside another process."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from shared.settings import SchedulerSettings
 APPLICATION = "cuebx-scheduler"
 #: A term ends in milliseconds, unless a server does not answer.
 LEAVE_WITHIN_S = 10.0
+#: The firing thread is busy in a storm of fires: the event loop gets its turn after this time, not after Python's 5 ms.
+SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
 
 async def main(settings: SchedulerSettings) -> None:
     """The scheduler process, until SIGINT or SIGTERM. Raises ConfigError, SchemaBehind among them."""
+    sys.setswitchinterval(SWITCH_S)
     readiness = Readiness(POSTGRES, REDIS)
     stop = asyncio.Event()
     stop_on_signals(stop, leave_within_s=LEAVE_WITHIN_S)
