@@ -29,7 +29,6 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from shared.db import arrays
 from shared.db.revision import refuse_older
 from shared.db.urls import for_asyncpg, for_psycopg2
 
@@ -196,7 +195,6 @@ def sync_engine(
     url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
 ) -> Engine:
     """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
-    arrays.register()
     driver = for_psycopg2(url)
     options = " ".join(f"-c {name}={value}" for name, value in session_settings(bound_s).items())
     query = dict(driver.url.query)
