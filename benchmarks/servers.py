@@ -72,6 +72,15 @@ class Servers:
         with connect_blocking(self.redis_url(database), timeout_s=10) as redis:
             redis.flushdb()
 
+    def vacuum(self, url: str) -> None:
+        """VACUUM ANALYZE of all tables, which takes no transaction."""
+        engine = sync_engine(url, application="benchmark", bound_s=600, pool_size=1)
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("VACUUM ANALYZE"))
+        finally:
+            engine.dispose()
+
     def rows(self, url: str, sql: str, **params: Any) -> list[Any]:
         """One statement, looked at from outside."""
         engine = sync_engine(url, application="benchmark", bound_s=600, pool_size=1)

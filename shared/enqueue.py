@@ -94,7 +94,7 @@ class Enqueuer:
             answers = await _existing(session, job, rows)
             self._push_after_commit(session, job, rows)
             return answers
-        async with self._database.begin() as connection:
+        async with self._database.single() as connection:
             rows = await ledger.enqueue(
                 connection, job, encoded, keys=names, run_ats=run_ats, schedule_id=schedule_id
             )

@@ -1,0 +1,107 @@
+"""How fast can runs be enqueued, one by one and a thousand at a time, each committed before the call returns?"""
+
+import asyncio
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.bench import Bench, ratios
+from benchmarks.figures import Result
+from benchmarks.ours import Ours
+from benchmarks.peer_jobs import ARQ, OBAN, PROCRASTINATE, Peer, PeerJobs
+from shared.db.engine import Database
+from shared.enqueue import Enqueuer
+from shared.jobs import PING, PingArgs
+from shared.queue.connection import connect
+from shared.queue.transport import RedisTransport
+
+QUESTION = "How fast can runs be enqueued, committed each time, one by one and in bulk?"
+BULK = 1000
+BULK_RATE, SINGLE_P50_MS = 20_000, 2.0
+OURS_BULK, OURS_SINGLE, OURS_P50 = "ours, in bulks of 1,000", "ours, one by one", "ours, one by one: p50"
+
+
+def run(bench: Bench) -> None:
+    many, few = bench.n(20_000, 1000), bench.n(1000, 20)
+    took_ms: list[float] = []
+    with bench.servers() as servers, bench.ours(servers) as ours:
+        peers = PeerJobs(bench, servers, bench.directory)
+        durable = [PROCRASTINATE, *([OBAN] if bench.peers.has_oban() else [])]
+
+        def single() -> float:
+            took = _audited(bench, ours, few, 1)
+            took_ms.append(statistics.median(took) * 1000)
+            return few / sum(took)
+
+        contenders = {
+            OURS_BULK: lambda: many / sum(_audited(bench, ours, many, BULK)),
+            OURS_SINGLE: single,
+        }
+        for peer in (ARQ, *durable):
+            contenders[f"{peer.name}, in bulks of 1,000"] = partial(
+                _fill, bench, peers, peer, bench.n(5000, 1000)
+            )
+            contenders[f"{peer.name}, one by one"] = partial(_single, bench, peers, peer, few)
+        found = bench.in_turns(contenders, "runs/s")
+        p50 = bench.figure(OURS_P50, took_ms[-bench.rounds :], "ms")
+    bench.target("bulk", found[OURS_BULK].median, "at least", BULK_RATE, "runs/s")
+    bench.target(
+        "bulk × arq", ratios(found[OURS_BULK], found[f"{ARQ.name}, in bulks of 1,000"]), "at least", 7
+    )
+    bench.target("one by one, p50", p50.median, "at most", SINGLE_P50_MS, "ms")
+    procrastinate = found[f"{PROCRASTINATE.name}, one by one"]
+    bench.target("one by one × procrastinate", ratios(found[OURS_SINGLE], procrastinate), "at least", 2)
+    bench.result.details["bound_by"] = (
+        "In bulk: PostgreSQL, which inserts into the table and two indexes. One by one: the commit, which waits for the"
+        " disk; one trip to PostgreSQL and one to Redis are the rest."
+    )
+
+
+def _audited(bench: Bench, ours: Ours, runs: int, bulk: int) -> list[float]:
+    """Seconds that each call took, committed and pushed."""
+    ours.rows("TRUNCATE job_runs")
+    ours.servers.empty_redis()
+    took = asyncio.run(_enqueue(ours, runs, bulk))
+    there = ours.rows("SELECT count(*) AS n FROM job_runs WHERE state = 'pending' AND attempt = 0")[0].n
+    bench.audit("every call's runs are in the ledger", "" if there == runs else f"{there} of {runs}")
+    return took
+
+
+async def _enqueue(ours: Ours, runs: int, bulk: int) -> list[float]:
+    database = Database(ours.database_url, application="benchmark", bound_s=30)
+    redis = connect(ours.redis_url, client_name="benchmark")
+    enqueuer = Enqueuer(database, RedisTransport(redis))
+    try:
+        await enqueuer.enqueue_many(PING, [PingArgs()] * 2)  # connects
+        await database.rows("DELETE FROM job_runs RETURNING id")
+        took = []
+        for _ in range(0, runs, bulk):
+            began = time.perf_counter()
+            if bulk == 1:
+                await enqueuer.enqueue(PING, PingArgs())
+            else:
+                await enqueuer.enqueue_many(PING, [PingArgs() for _ in range(bulk)])
+            took.append(time.perf_counter() - began)
+        return took
+    finally:
+        await enqueuer.close()
+        await redis.aclose()
+        await database.close()
+
+
+def _fill(bench: Bench, peers: PeerJobs, peer: Peer, jobs: int) -> float:
+    found: Any = bench.peers.run(peer.script, "fill", peers.url(peer), jobs, *peer.options)
+    return jobs / float(found["seconds"])
+
+
+def _single(bench: Bench, peers: PeerJobs, peer: Peer, jobs: int) -> float:
+    found: Any = bench.peers.run(peer.script, "single", peers.url(peer), jobs, *peer.options)
+    return jobs / float(sum(found["took_s"]))
+
+
+def plot(result: Result, path: Path) -> None:
+    rates = {name: figure for name, figure in result.figures.items() if figure.unit == "runs/s"}
+    plots.bars(rates, "runs enqueued a second (logarithmic)", path, log=True)

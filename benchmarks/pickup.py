@@ -1,0 +1,114 @@
+"""How long after the call that enqueues does a handler start, on a system that has nothing else to do?"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.bench import Bench, ratios
+from benchmarks.due import handler_starts
+from benchmarks.figures import Figure, Result
+from benchmarks.ours import Ours
+from benchmarks.peer_jobs import ARQ, ARQ_TUNED, OBAN, PROCRASTINATE, REDIS_PEERS, PeerJobs
+from benchmarks.process import Process
+from shared.db.engine import Database
+from shared.enqueue import Enqueuer
+from shared.jobs import PING, PingArgs
+from shared.queue.connection import connect
+from shared.queue.transport import RedisTransport
+
+QUESTION = "How long after the call that enqueues does a handler start on an idle system?"
+GAP_S = 0.05
+OURS = "ours"
+P50_MS, P99_MS = 4.0, 12.0
+#: The first ones find statements unprepared; nobody's count.
+WARM_UP = 10
+
+
+def run(bench: Bench) -> None:
+    runs = bench.n(300, 10)
+    with bench.servers() as servers, bench.ours(servers) as ours:
+        worker = ours.start("worker")
+        peers = PeerJobs(bench, servers, bench.directory)
+        durable = [PROCRASTINATE, *([OBAN] if bench.peers.has_oban() else [])]
+        samples: dict[str, list[list[float]]] = {}
+
+        def median(name: str, late_s: Sequence[float]) -> float:
+            samples.setdefault(name, []).append([late * 1000 for late in late_s])
+            return statistics.median(late_s) * 1000
+
+        contenders = {OURS: lambda: median(OURS, pickups(bench, ours, worker, runs))}
+        for peer in (ARQ, ARQ_TUNED, *REDIS_PEERS, *durable):
+            contenders[peer.name] = partial(
+                lambda peer: median(peer.name, peers.pickups(peer, runs + WARM_UP, GAP_S)[WARM_UP:]), peer
+            )
+        bench.rounds = min(bench.rounds, 3)  # each takes 15 s
+        found = bench.in_turns(contenders, "ms, p50", warm_up=False)
+        tails = {
+            name: bench.figure(f"{name}, p99", [percentile(each, 99) for each in rounds], "ms")
+            for name, rounds in samples.items()
+        }
+    _targets(bench, found, tails)
+    bench.result.details["late_ms"] = {
+        name: [[round(late, 2) for late in each] for each in rounds] for name, rounds in samples.items()
+    }
+    bench.result.details["bound_by"] = (
+        "Two commits, each of which waits for the disk: the enqueuer's and the claim's; the push, the wake-up and the take"
+        " between them are three trips to Redis."
+    )
+
+
+def pickups(bench: Bench, ours: Ours, worker: Process, runs: int) -> list[float]:
+    """Seconds from each call to the first line of its handler."""
+    called = asyncio.run(_enqueue_spaced(ours, runs + WARM_UP))
+    deadline = time.monotonic() + 15
+    while not called.keys() <= (began := handler_starts(worker)).keys():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    missing = [run_id for run_id in called if run_id not in began]
+    bench.audit("every run was picked up", f"not {missing}" if missing else "")
+    late = [began[run_id].timestamp() - at for run_id, at in called.items() if run_id in began]
+    return late[WARM_UP:]
+
+
+async def _enqueue_spaced(ours: Ours, runs: int) -> dict[str, float]:
+    """The moment of each call, by run id, in their order."""
+    database = Database(ours.database_url, application="benchmark", bound_s=10)
+    redis = connect(ours.redis_url, client_name="benchmark")
+    enqueuer = Enqueuer(database, RedisTransport(redis))
+    called = {}
+    try:
+        for _ in range(runs):
+            at = time.time()
+            enqueued = await enqueuer.enqueue(PING, PingArgs())
+            called[str(enqueued.run_id)] = at
+            await asyncio.sleep(GAP_S)
+    finally:
+        await enqueuer.close()
+        await redis.aclose()
+        await database.close()
+    return called
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def _targets(bench: Bench, found: dict[str, Figure], tails: dict[str, Figure]) -> None:
+    bench.target("p50", found[OURS].median, "at most", P50_MS, "ms")
+    bench.target("p99", tails[OURS].median, "at most", P99_MS, "ms")
+    bench.target(
+        "p50: times faster than arq as it comes", ratios(found[ARQ.name], found[OURS]), "at least", 60
+    )
+    bench.target("p99 ÷ procrastinate's p50", ratios(tails[OURS], found[PROCRASTINATE.name]), "at most", 2)
+
+
+def plot(result: Result, path: Path) -> None:
+    late = {
+        name: [each for one in rounds for each in one] for name, rounds in result.details["late_ms"].items()
+    }
+    plots.distributions(late, "from the enqueue call to the handler's start", path)
