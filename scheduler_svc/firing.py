@@ -73,6 +73,8 @@ class Firing:
         check_trust: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
+        #: One statement is a transaction by itself: BEGIN and COMMIT around it are two round trips more.
+        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._jobs = jobs
         self._bound_s = bound_s
         self._check_trust = check_trust
@@ -133,7 +135,7 @@ class Firing:
             "counting": list(self._counting),
             "only": None if only is None else list(only),
         }
-        with self._engine.begin() as connection:
+        with self._reads.begin() as connection:
             rows = connection.execute(statement("fire_due"), params).all()
         return rows[0], [DueRow(*_COLUMNS(row)) for row in rows if row.id is not None]
 

@@ -28,6 +28,10 @@ class Engine:
     def __init__(self, database: Database, who: str, bound_s: float) -> None:
         self.database, self.who, self.bound_s = database, who, bound_s
 
+    def execution_options(self, *, isolation_level: str) -> "Engine":
+        """A single statement that commits by itself is a transaction here, too."""
+        return self
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         tx = Tx(self.database, self.who, self.bound_s)
