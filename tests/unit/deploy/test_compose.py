@@ -20,6 +20,7 @@ SANDBOXES = ("stripe-sandbox", "brevo-sandbox")
 SERVERS = ("postgres", "redis")
 #: The image sets these, and Compose leaves them alone; the API serves its own end-points on API_PORT.
 OF_THE_IMAGE = {"LOG_DIR", "METRICS_HOST", "METRICS_PORT", "API_HOST", "API_PORT"}
+OF_THE_TESTS = {"CUEBX_FAILPOINTS"}
 
 
 def test_the_file_follows_the_compose_specification() -> None:
@@ -44,7 +45,7 @@ def test_profile_dev_is_everything_and_scheduler_only_the_scheduler_alone() -> N
 def test_a_service_passes_on_every_variable_of_its_settings_and_no_other(name: str) -> None:
     fields = {field.upper() for field in PROCESSES[name].model_fields}
 
-    assert set(services()[name]["environment"]) == fields - OF_THE_IMAGE
+    assert set(services()[name]["environment"]) == fields - OF_THE_IMAGE - OF_THE_TESTS
 
 
 @pytest.mark.parametrize("name", PROCESSES)
