@@ -20,7 +20,7 @@ from worker_svc.rendering import header_text
 MAX_NAME_CHARS: Final = 70
 
 
-class _Rendered:
+class Rendered:
     """What becomes of a group: candidates, and for those that could be rendered the member and its JSON."""
 
     def __init__(self) -> None:
@@ -42,14 +42,11 @@ class _Rendered:
         self.chars += len(json)
 
 
-async def freeze_group(
-    context: JobContext, fence: Fence, group: Sequence[Owed], now: datetime
-) -> tuple[Batch | None, Counter[str]]:
+async def freeze(context: JobContext, fence: Fence, rendered: Rendered) -> tuple[Batch | None, Counter[str]]:
     """One batch of reminders to different addresses, and how many rows were written by status.
 
-    What does not fit, and what changed while it was rendered, has no row yet: the next selection finds it.
+    What did not fit, and what changed since it was rendered, has no row yet: the next selection finds it.
     """
-    rendered = await _render(context.services, group, now)
     batch_id = uuid4()
     async with context.services.database.begin() as db:
         written = await reminders.insert(db, rendered.candidates, batch_id, fence)
@@ -66,8 +63,9 @@ async def freeze_group(
     return batch, Counter(written.values())
 
 
-async def _render(services: Services, group: Sequence[Owed], now: datetime) -> _Rendered:
-    rendered = _Rendered()
+async def render(services: Services, group: Sequence[Owed], now: datetime) -> Rendered:
+    """Outside any transaction, in slices; as many as fit into a batch."""
+    rendered = Rendered()
     slices = Slices()
     for owed in group:
         rendered.add(services, owed, now)

@@ -14,7 +14,8 @@ from shared.db import ledger, reminders
 from shared.db.reminders import Fence, Owed
 from shared.jobs import CONFIRM_REMINDERS, RemindersArgs
 from worker_svc.context import JobContext
-from worker_svc.reminder_freezing import freeze_group
+from worker_svc.reminder_freezer import Freezer
+from worker_svc.reminder_freezing import render
 from worker_svc.reminder_outbox import Outbox
 
 PAGE: Final = 2000
@@ -90,30 +91,27 @@ async def _send(
     counts: Counter[str],
 ) -> bool:
     """Page by page, until nothing is owed, or too much is unclear. False: what is left was being changed each time."""
-    fence = Fence(context.run.id, context.run.attempt)
-    after: Owed | None = None
-    progress = 0
-    while not (outbox.in_doubt or context.lease.cancel_requested.is_set()):
-        page = await _page(context, stages, as_of, tolerance, after)
-        if not page:
-            if after is None:
-                return True
-            if not progress:
-                return False
-            after, progress = None, 0  # once more from the beginning: for what changed meanwhile
-            continue
-        after = page[-1]
-        for group in pack([each.email.strip().lower() for each in page]):
-            if outbox.in_doubt:
-                return True
-            context.lease.check()
-            now = await context.services.clock.now()
-            batch, written = await freeze_group(context, fence, [page[index] for index in group], now)
-            progress += written.total()
-            counts.update({name: written[name] for name in ("suppressed", "failed")})
-            if batch is not None:
-                await outbox.send(batch)
-    return True
+    async with Freezer(context, outbox, counts) as freezer:
+        after: Owed | None = None
+        before = 0
+        while not (outbox.in_doubt or context.lease.cancel_requested.is_set()):
+            page = await _page(context, stages, as_of, tolerance, after)
+            if not page:
+                await freezer.done()
+                if after is None:
+                    return True
+                if freezer.written == before:
+                    return False
+                after, before = None, freezer.written  # from the beginning again: for what changed meanwhile
+                continue
+            after = page[-1]
+            for group in pack([each.email.strip().lower() for each in page]):
+                if outbox.in_doubt:
+                    return True
+                context.lease.check()
+                now = await context.services.clock.now()
+                await freezer.put(await render(context.services, [page[index] for index in group], now))
+        return True
 
 
 async def _page(
