@@ -8,6 +8,7 @@ import json
 import logging
 import logging.handlers
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partialmethod
@@ -64,12 +65,19 @@ def configure(settings: Settings, process: str) -> None:
         _start_sentry(settings, process)
 
 
+#: What every record has.
+_BLANK = dict(vars(logging.LogRecord("", 0, "", 0, None, None, None)))
+
+
 class _Event(logging.LogRecord):
     """One of our own events."""
 
     def __init__(self, logger: str, level: int, event: dict[str, Any]) -> None:
-        super().__init__(logger, level, "", 0, event, None, None)
-        self.event = event
+        # Not the standard one: it looks for what no line shows, and takes five times as long.
+        self.__dict__.update(_BLANK)
+        self.name, self.levelno, self.levelname = logger, level, logging.getLevelName(level)
+        self.msg = self.event = event
+        self.created = time.time()
 
 
 class _EventLogger:
