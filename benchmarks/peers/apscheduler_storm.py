@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.util import datetime_to_utc_timestamp
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 QUEUE = "apscheduler"
 LEAD_S = 2.0
+LIMIT_S = 120.0
 redis: Redis
 
 
@@ -53,7 +54,8 @@ def fill(store: SQLAlchemyJobStore, due: datetime, n: int) -> None:
 
 async def main(postgres: str, redis_url: str, n: int) -> dict[str, float]:
     global redis
-    redis = Redis.from_url(redis_url, max_connections=50)
+    # One that waits for a free connection: the other kind refuses, and the job would be lost.
+    redis = Redis.from_pool(BlockingConnectionPool.from_url(redis_url, max_connections=50, timeout=None))
     await redis.delete(QUEUE)
     url = postgres.replace("postgresql://", "postgresql+psycopg2://")
     store = SQLAlchemyJobStore(url=url)
@@ -68,6 +70,8 @@ async def main(postgres: str, redis_url: str, n: int) -> dict[str, float]:
         stall, ticked = max(stall, now - ticked - 0.005), now
         if time.time() > due.timestamp() and await redis.llen(QUEUE) >= n:
             break
+        if time.time() > due.timestamp() + LIMIT_S:
+            raise RuntimeError(f"{await redis.llen(QUEUE)} of {n} after {LIMIT_S:g} s")
     seconds = time.time() - due.timestamp()
     with store.engine.connect() as connection:
         left = len(connection.execute(store.jobs_t.select()).all())
