@@ -27,6 +27,7 @@ app = Celery("redbeat_storm", broker=os.environ.get("STORM_REDIS", "redis://loca
 app.conf.update(
     redbeat_redis_url=app.conf.broker_url,
     beat_max_loop_interval=1,
+    redbeat_lock_timeout=300,  # a tick with this many entries outlasts five loop intervals, and beat with it
     task_ignore_result=True,
     timezone="UTC",
     broker_connection_retry_on_startup=True,
