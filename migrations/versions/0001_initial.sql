@@ -216,7 +216,7 @@ CREATE TABLE invoices (
   number text,
   created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX invoices_open ON invoices (due_at, id) WHERE status = 'open';
+CREATE INDEX invoices_open ON invoices (due_at) WHERE status = 'open';
 CREATE INDEX invoices_customer ON invoices (customer_id);
 
 CREATE TABLE refunds (

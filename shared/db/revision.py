@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from shared.core.errors import ConfigError
 
 #: The revision that this code needs.
-HEAD = "0001"
+HEAD = "0002"
 
 
 class SchemaBehind(ConfigError):
