@@ -18,7 +18,6 @@ from shared.queue import keys
 
 #: Redis's Lua cannot unpack much more than this at once.
 CHUNK = 1000
-FRONT = 1
 #: PostgreSQL's integer.
 MAX_ATTEMPT = 2**31 - 1
 
@@ -31,6 +30,7 @@ class RedisTransport:
         self._push = self._script("push")
         self._take = self._script("take")
         self._return = self._script("return_stale")
+        self._give_back = self._script("give_back")
         self._park = self._script("park")
 
     def _script(self, name: str):  # type: ignore[no-untyped-def]  # redis-py's Script has no public type
@@ -61,10 +61,7 @@ class RedisTransport:
 
     async def give_back(self, queue: str, messages: Iterable[Message]) -> None:
         for chunk in _chunks(messages):
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(keys.queue(queue), {_encode(m): FRONT for m in chunk}, nx=True)
-                pipe.zrem(keys.taken(queue), *map(_encode, chunk))
-                await pipe.execute()
+            await self._give_back(keys=[keys.queue(queue), keys.taken(queue)], args=[*map(_encode, chunk)])
 
     async def return_stale(self, queue: str, older_than_s: float) -> int:
         if not await self._redis.exists(keys.taken(queue)):
