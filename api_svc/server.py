@@ -35,6 +35,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        listener.listen()  # who reads in the log that we listen may call at once
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

@@ -91,6 +91,7 @@ class HealthServer(Component):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self.port))
+            listener.listen()  # who reads in the log that we listen may call at once
         except OSError as error:
             listener.close()
             log.warning(
