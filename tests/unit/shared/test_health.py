@@ -90,6 +90,15 @@ async def test_a_taken_port_is_a_warning_and_not_the_end() -> None:
     assert [(line["event"], line["port"]) for line in logs] == [("metrics_port_taken", port)]
 
 
+async def test_who_reads_in_the_log_that_a_port_is_open_can_connect_at_once() -> None:
+    server = HealthServer(Readiness(), 0)
+    with structlog.testing.capture_logs() as logs:
+        await server.start()
+    assert [line["event"] for line in logs] == ["metrics_listening"]
+    with socket.create_connection(("127.0.0.1", logs[0]["port"]), timeout=5):
+        await server.stop()
+
+
 async def test_no_port_means_no_server() -> None:
     with structlog.testing.capture_logs() as logs:
         async with serving(Readiness(), None) as server:
