@@ -62,12 +62,14 @@ def is_outage(error: BaseException) -> bool:
 
 
 def session_settings(bound_s: float) -> dict[str, str]:
-    """PostgreSQL settings that bound each transaction to `bound_s` seconds.
+    """PostgreSQL settings that bound each transaction to `bound_s` seconds, and a day to 24 hours: drivers send a duration as
+    days and seconds, and a day of a server's own zone may have 23.
 
     `transaction_timeout` exists from version 17 on; it is set per transaction where it does (`bound_transaction`).
     """
     ms = str(max(1, int(bound_s * 1000)))
     return {
+        "timezone": "UTC",
         "statement_timeout": ms,
         "lock_timeout": ms,
         "idle_in_transaction_session_timeout": ms,
