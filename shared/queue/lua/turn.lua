@@ -3,7 +3,19 @@
 -- is reserved, and the answer is negative.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local at = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0), now + redis.call('PTTL', KEYS[2]) * 1000)
+-- What is no number is nobody's turn: an error here would stop everybody, for ever.
+local at = tonumber(redis.pcall('GET', KEYS[1])) or 0
+-- Nobody waits for a minute: what is further away was written by a clock that was ahead, as was a stop with more time left
+-- than it was set for. Redis's own expiry believes that clock, too.
+if not (at <= now + 60 * 1000000) then
+  at = 0
+end
+local left = redis.call('PTTL', KEYS[2])
+if left > 0 and left > (tonumber(redis.pcall('GET', KEYS[2])) or 0) then
+  redis.call('DEL', KEYS[2])
+  left = 0
+end
+at = math.max(now, at, now + left * 1000)
 local wait = at - now
 if wait > tonumber(ARGV[2]) then
   return -wait
