@@ -1,6 +1,6 @@
 """What handlers and services see of the world. Adapters implement these; each process's `bootstrap.py` chooses them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -185,14 +185,27 @@ class MailPaused(Exception):
         self.status = status
 
 
+def may_leave() -> None:
+    """A call may leave: nobody asks."""
+
+
 class Mailer(Protocol):
     """Brevo, as the reminder handlers need it. Every call may raise `shared.core.errors.RateLimited`, `OutcomeUnknown`
     and MailPaused."""
 
     async def send_batch(
-        self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
+        self,
+        versions: Sequence[MailVersion],
+        *,
+        tag: str,
+        idempotency_key: UUID,
+        before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
-        """One try; the message ids in the order of `versions` (at most 1000). Raises MailRefused, DuplicateKey."""
+        """One try; the message ids in the order of `versions` (at most 1000). Raises MailRefused, DuplicateKey.
+
+        `before_call` is asked when the call is ready to leave, with nothing to wait for in between: what it raises is
+        raised, and nothing was sent.
+        """
 
     async def events(self, tag: str) -> Sequence[MailEvent]:
         """All events of a tag that the provider has by now."""

@@ -86,13 +86,13 @@ class BatchSender:
             raise Fenced(
                 f"reminder batch {batch.id} is another attempt's, or was sent, or its key is too old"
             )
-        self._context.lease.check()
         failpoint(Point.BREVO_BEFORE_CALL)
         try:
             message_ids = await self._services.mailer.send_batch(
                 [member.mail for member in batch.members],
                 tag=batch.tag,
                 idempotency_key=batch.idempotency_key,
+                before_call=self._context.lease.check,
             )
         except DuplicateKey as error:
             await self._leave_unconfirmed(batch, str(error))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ import httpx
 from brevo import AsyncBrevo
 from brevo.transactional_emails import GetEmailEventReportResponseEventsItem, SendTransacEmailResponse
 
-from shared.ports import DuplicateKey, MailEvent, MailRefused, MailVersion, OutcomeUnknown
+from shared.ports import DuplicateKey, MailEvent, MailRefused, MailVersion, OutcomeUnknown, may_leave
 from shared.providers.brevo_batch import encode_batch, post_batch
 from shared.providers.brevo_errors import BREVO_ERRORS, translate
 from shared.settings import BrevoSettings
@@ -49,14 +49,21 @@ class BrevoMailer:
         )
 
     async def send_batch(
-        self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
+        self,
+        versions: Sequence[MailVersion],
+        *,
+        tag: str,
+        idempotency_key: UUID,
+        before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
         headers: dict[str, str] = {self._key_header: str(idempotency_key)}
         if len(versions) > 1:
             body = await encode_batch(versions, sender=self._sender, headers=headers, tag=tag)
+            before_call()  # it took a while to encode, and others came in between
             async with self._call():
                 ids = await post_batch(self._http, self._url, self._api_key, body)
         else:
+            before_call()
             async with self._call():
                 response = await self._brevo.transactional_emails.send_transac_email(
                     # plain dicts build twice as fast as the SDK's models

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from local_stack.ports import free_port
-from shared.core.errors import RateLimited
+from shared.core.errors import LeaseExpired, RateLimited
 from shared.ports import (
     DuplicateKey,
     Mailer,
@@ -293,3 +293,20 @@ async def test_a_thousand_mails_and_all_their_events_are_read_page_by_page(
 
         assert len(set(ids)) == 1000
         assert {event.message_id for event in events} == set(ids)
+
+
+@pytest.mark.rule(7)
+@pytest.mark.parametrize("names", [("ann",), ("ann", "bob")], ids=["one", "batch"])
+async def test_a_call_that_may_not_leave_any_more_sends_nothing_and_spends_no_key(
+    provider: Provider, names: tuple[str, ...]
+) -> None:
+    def too_late() -> None:
+        raise LeaseExpired("too late")
+
+    key = uuid4()
+    with pytest.raises(LeaseExpired):
+        await provider.mailer.send_batch(mails(*names), tag="t", idempotency_key=key, before_call=too_late)
+
+    assert provider.addresses() == []
+    await send(provider, *names, key=key)
+    assert len(provider.addresses()) == len(names)

@@ -2,12 +2,12 @@
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.ports import DuplicateKey, Mailer, MailEvent, MailRefused, MailVersion
+from shared.ports import DuplicateKey, Mailer, MailEvent, MailRefused, MailVersion, may_leave
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,14 @@ class FakeMailer(Mailer):
     # ------------------------------------------------------------------------------------------------------ the port
 
     async def send_batch(
-        self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
+        self,
+        versions: Sequence[MailVersion],
+        *,
+        tag: str,
+        idempotency_key: UUID,
+        before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
+        before_call()
         fault = self._begin("send_batch")
         if any(version.email.startswith("reject") for version in versions):
             raise MailRefused("invalid_parameter", "email is not valid in to")

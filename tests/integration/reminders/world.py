@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -20,7 +20,7 @@ from shared.db.clock import DatabaseClock
 from shared.db.engine import Database
 from shared.db.ledger import Finished
 from shared.enqueue import Enqueuer
-from shared.ports import Mailer, MailEvent, MailVersion, Message, RefundGateway
+from shared.ports import Mailer, MailEvent, MailVersion, Message, RefundGateway, may_leave
 from tests.fakes.limiter import FakeRateLimiter
 from worker_svc.context import Handler, JobContext, Services
 from worker_svc.decisions import decide_for
@@ -257,11 +257,18 @@ class HeldMailer(Mailer):
         self.hold_after = False
 
     async def send_batch(
-        self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
+        self,
+        versions: Sequence[MailVersion],
+        *,
+        tag: str,
+        idempotency_key: UUID,
+        before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
         if self.hold_before:
             await self._hold()
-        ids = await self._inner.send_batch(versions, tag=tag, idempotency_key=idempotency_key)
+        ids = await self._inner.send_batch(
+            versions, tag=tag, idempotency_key=idempotency_key, before_call=before_call
+        )
         if self.hold_after:
             await self._hold()
         return ids

@@ -19,6 +19,7 @@ from shared.ports import (
     Rendered,
     Renderer,
     Unreachable,
+    may_leave,
 )
 from tests.model.money import stage as words
 from tests.model.money.stage import Stage
@@ -58,8 +59,15 @@ class SimBrevo(Mailer):
     # ------------------------------------------------------------------------------------------------------ the port
 
     async def send_batch(
-        self, versions: Sequence[MailVersion], *, tag: str, idempotency_key: UUID
+        self,
+        versions: Sequence[MailVersion],
+        *,
+        tag: str,
+        idempotency_key: UUID,
+        before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
+        before_call()
+
         def request(keep_only: bool = False) -> list[str]:
             return self._send(versions, tag, idempotency_key, keep_only)
 
