@@ -56,7 +56,9 @@ class Relay(Component):
         self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
 
     async def run(self) -> None:
-        self._look = True  # also after a failure: what was announced before it is pending
+        # Also after a failure: what was announced before it is pending, however much came together during an outage.
+        self._announced.clear()
+        self._look = True
         while True:
             self._wanted.clear()
             await self.relay_announced()
@@ -74,8 +76,9 @@ class Relay(Component):
             self._timer.cancel()
 
     async def relay_announced(self) -> None:
-        while self._announced:
-            queue, messages = self._announced.pop(0)
+        """What was announced so far: what comes meanwhile waits until the others were looked for."""
+        announced, self._announced = self._announced, []
+        for queue, messages in announced:
             await self._relay(queue, messages)
 
     async def relay_once(self) -> int:

@@ -168,14 +168,16 @@ async def _handle(
     except GeneratorExit:
         raise
     except BaseException as error:  # SystemExit would end the whole process, and the neighbours with it
-        if isinstance(error, asyncio.CancelledError) and task.cancelling() and attempt.stopped is None:
-            raise  # the loop is closing
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             return Ended(error=RuntimeError(f"the handler raised {type(error).__name__}"))
         return Ended(error=error)
     finally:
         limit.cancel()
         attempt.ended()
+        while (
+            task.cancelling()
+        ):  # a stop, or the handler cancelled its own task: what follows is not cancelled
+            task.uncancel()
 
 
 def _report(attempt: Attempt, decision: Decision | None, ours: bool, seconds: float) -> None:

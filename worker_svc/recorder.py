@@ -57,9 +57,12 @@ class Recorder(Component):
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._stopped = False
 
     async def record(self, attempt: Attempt, decision: Decision) -> bool:
         """Whether the run was still this attempt's (rule 6). Returns once the outcome is committed, or never will be."""
+        if self._stopped:
+            return False
         entry = _Entry(attempt, decision)
         self._waiting.append(entry)
         self._idle.clear()
@@ -68,17 +71,20 @@ class Recorder(Component):
 
     async def run(self) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
+            # A batch waits until it is written: one that a failure broke off is the first of the next `run`.
             while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                batch = self._waiting[:MAX_BATCH]
                 await self._write(batch)
+                del self._waiting[: len(batch)]
             self._idle.set()
+            self._news.clear()
+            await self._news.wait()
 
     async def stop(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._idle.wait()
+        self._stopped = True
 
     async def _write(self, batch: Sequence[_Entry]) -> None:
         """Commits the batch, however long PostgreSQL is away. What it refuses is written row by row (rule 9)."""
@@ -104,6 +110,8 @@ class Recorder(Component):
             try:
                 async with self._database.single() as connection:
                     ours = await ledger.finish(connection, [entry.finished for entry in batch])
+            except MemoryError:
+                raise  # says nothing about the batch
             except Exception as error:
                 if not is_outage(error):
                     return _name(error)

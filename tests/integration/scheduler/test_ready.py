@@ -1,6 +1,8 @@
 """What a firing pass hands to the relay, so that a fire reaches a worker without being looked up again."""
 
-from uuid import UUID
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -12,9 +14,11 @@ from scheduler_svc.planned import MOST_LINES
 from scheduler_svc.relay import Relay
 from shared.db.engine import Database
 from shared.jobs import JOBS
+from shared.ports import Message
 from shared.queue import keys
 from shared.queue.transport import RedisTransport
 from tests.integration.scheduler.books import Books
+from tests.wait import wait_until_async
 
 
 @pytest.fixture
@@ -94,3 +98,55 @@ def test_many_fires_of_a_batch_are_one_line_in_the_log(
     lines = [line for line in capsys.readouterr().out.splitlines() if "_fired" in line]
     assert len(lines) == 1
     assert "schedules_fired" in lines[0]
+
+
+@pytest.mark.rule(23)
+async def test_what_was_announced_before_an_outage_is_looked_up_after_it(
+    books: Books, firing: Firing, database: Database, outages: Outages, redis_client: Redis
+) -> None:
+    """Nothing piles up while Redis is away, and a queue that was paused meanwhile stays paused."""
+
+    class AwayOnce(RedisTransport):
+        away = True
+
+        async def push(self, queue: str, messages: Sequence[Message]) -> None:
+            if self.away:
+                self.away = False
+                raise ConnectionError("away")
+            await super().push(queue, messages)
+
+    books.add("ping", due_in_s=-1)
+    books.add("sweep", due_in_s=-2, job="process_pending_refunds", store="refunds")
+    relay = Relay(database, AwayOnce(redis_client), outages)
+    for queue, messages in firing.fire_due().ready.items():
+        relay.announce({queue: messages})
+    with pytest.raises(ConnectionError):
+        await relay.run()
+    books.run("INSERT INTO pauses (kind, name) VALUES ('queue', 'refunds')")
+    running = asyncio.create_task(relay.run())
+    await wait_until_async(lambda: books.runs("ping")[0].state == "queued", what="the other queue's run")
+    running.cancel()
+    assert await _members(redis_client, "refunds") == []
+
+
+async def test_announcements_without_end_do_not_keep_the_relay_from_looking(
+    books: Books, database: Database, outages: Outages, redis_client: Redis
+) -> None:
+    class Flood(RedisTransport):
+        left = 20
+
+        async def push(self, queue: str, messages: Sequence[Message]) -> None:
+            await super().push(queue, messages)
+            order.append(queue)
+            if self.left:
+                self.left -= 1
+                relay.announce({"maintenance": [Message(uuid4(), 1)]})
+
+    order: list[str] = []
+    books.add_run(job="process_pending_refunds", queue="refunds")
+    relay = Relay(database, Flood(redis_client), outages)
+    running = asyncio.create_task(relay.run())
+    relay.announce({"maintenance": [Message(uuid4(), 1)]})
+    await wait_until_async(lambda: "refunds" in order, what="the refund's run")
+    running.cancel()
+    assert order.index("refunds") < 3

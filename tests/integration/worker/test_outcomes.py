@@ -12,6 +12,7 @@ from shared import jobs
 from shared.core.errors import Fenced, PermanentError, RateLimited
 from shared.core.outcomes import Cancel, Done, Outcome, Retry, Snooze
 from tests.integration.worker.rig import Rig
+from tests.wait import wait_until_async
 from worker_svc import attempts
 from worker_svc.context import Handler, JobContext
 from worker_svc.results import MAX_RESULT_BYTES
@@ -324,3 +325,17 @@ async def test_one_poison_run_takes_nobody_with_it(rig: Rig) -> None:
 def shorten(monkeypatch: pytest.MonkeyPatch, *, timeout_s: float) -> None:
     """Gives ping a short time-out."""
     monkeypatch.setitem(jobs.PING.__dict__, "timeout", timedelta(seconds=timeout_s))
+
+
+async def test_a_handler_that_cancels_its_own_task_is_retried_and_gives_its_slot_back(rig: Rig) -> None:
+    async def behaviour(_: JobContext) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(60)
+
+    async with rig.worker(handles(behaviour), max_jobs=1) as worker:
+        for _ in range(2):  # the second one finds the only slot free
+            row = await rig.back(await rig.enqueue())
+            assert row.error == "RuntimeError: the handler cancelled itself"
+        await wait_until_async(lambda: not len(worker.attempts), what="no attempt is left")

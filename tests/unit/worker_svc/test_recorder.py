@@ -25,7 +25,7 @@ REFUSAL = ValueError("what PostgreSQL says of bad data is no outage either")
 class Ledger:
     """Stands in for `ledger.finish`: remembers batches, fails as told."""
 
-    def __init__(self, *failures: Exception | None) -> None:
+    def __init__(self, *failures: BaseException | None) -> None:
         self.batches: list[list[UUID]] = []
         self.decisions: dict[UUID, Decision] = {}
         self.refused: set[UUID] = set()
@@ -134,3 +134,30 @@ async def test_a_run_that_was_lost_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         assert await recorder.record(attempt, DONE)
         again: Attempt = attempt
         assert not await recorder.record(again, DONE)
+
+
+async def test_a_cancellation_that_nobody_asked_for_loses_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's wait can end in one; the supervisor runs the recorder again."""
+    monkeypatch.setattr("shared.lifecycle.RESTART_FIRST_S", 0.001)
+    fake = Ledger(asyncio.CancelledError())
+    async with recording(fake, monkeypatch) as recorder, asyncio.timeout(5):
+        assert await asyncio.gather(*(recorder.record(attempt_at(), DONE) for _ in range(3))) == [True] * 3
+
+
+async def test_memory_that_runs_out_says_nothing_about_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, attempt, ended = Ledger(MemoryError()), attempt_at(), asyncio.Event()
+    monkeypatch.setattr("shared.lifecycle.RESTART_FIRST_S", 0.001)
+    monkeypatch.setattr("shared.lifecycle._end_without_memory", lambda _: ended.set())
+    async with recording(fake, monkeypatch) as recorder, asyncio.timeout(5):
+        assert await recorder.record(attempt, DONE)
+    assert ended.is_set()
+    assert fake.decisions[attempt.run.id] is DONE
+
+
+async def test_after_the_end_nobody_waits_for_an_outcome_that_will_not_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with recording(Ledger(), monkeypatch) as recorder:
+        pass
+    async with asyncio.timeout(5):
+        assert not await recorder.record(attempt_at(), DONE)
