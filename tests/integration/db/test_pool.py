@@ -1,5 +1,6 @@
 """What the asynchronous side's pool hands out works, and single statements commit by themselves."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -56,3 +57,19 @@ async def test_a_single_statement_is_committed_when_it_returns(
     async with database.begin() as connection:  # the same connection, in a transaction again
         began = [(await connection.execute(text("SELECT now()"))).scalar_one() for _ in range(2)]
     assert began[0] == began[1]
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled"])
+async def test_after_a_single_statement_that_failed_a_transaction_can_be_rolled_back(
+    database: Database, how: str
+) -> None:
+    async with database.single() as connection:
+        await connection.execute(text("CREATE TABLE kept (n int)"))
+    with pytest.raises((DBAPIError, TimeoutError)):
+        async with asyncio.timeout(0.2), database.single() as connection:
+            await connection.execute(text("SELECT 1/0" if how == "refused" else "SELECT pg_sleep(5)"))
+    with pytest.raises(LookupError):
+        async with database.begin() as connection:
+            await connection.execute(text("INSERT INTO kept VALUES (1)"))
+            raise LookupError
+    assert await database.rows("SELECT n FROM kept") == []
