@@ -39,7 +39,7 @@ def list_(limit: int, after: str, as_json: bool) -> None:
         print_json([view.model_dump(mode="json") for view in found])
     else:
         print_table(COLUMNS, [row(view) for view in found], empty="schedules")
-    if len(found) == limit:
+    if len(found) == limit and found[-1].removed_by is None:  # removed ones end the last page
         click.echo(f"there may be more: --after {found[-1].id}", err=True)
 
 

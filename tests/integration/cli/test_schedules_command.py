@@ -15,6 +15,18 @@ def test_a_schedule_is_added_shown_listed_and_removed(cuebx: CommandLine) -> Non
     assert cuebx("schedules", "show", "beat").status == 1
 
 
+def test_a_list_tells_how_it_goes_on_unless_removed_ones_ended_it(cuebx: CommandLine) -> None:
+    for name in ("a", "b", "z"):
+        cuebx.json("schedules", "add", name, "--job", "ping", "--every", "5m")
+    assert "--after b" in cuebx("schedules", "list", "--limit", "2").err
+    cuebx.sql(
+        "INSERT INTO schedule_removals (id, store, actor) VALUES ('m', 'maintenance', 'ann') RETURNING id"
+    )
+    last = cuebx("schedules", "list", "--limit", "2", "--after", "b")
+    assert "m" in last.out
+    assert "there may be more" not in last.err
+
+
 def test_each_option_of_a_schedule_reaches_its_row(cuebx: CommandLine) -> None:
     words = ("--cron", "30 2 * * *", "--tz", "Europe/Berlin", "--store", "refunds", "--misfire-grace", "10m")
     added = cuebx.json("schedules", "add", "nightly", "--job", "ping", *words, "--overlap", "allow")

@@ -118,7 +118,7 @@ async def test_what_was_announced_before_an_outage_is_looked_up_after_it(
     books.add("ping", due_in_s=-1)
     books.add("sweep", due_in_s=-2, job="process_pending_refunds", store="refunds")
     relay = Relay(database, AwayOnce(redis_client), outages)
-    for queue, messages in firing.fire_due().ready.items():
+    for queue, messages in sorted(firing.fire_due().ready.items()):
         relay.announce({queue: messages})
     with pytest.raises(ConnectionError):
         await relay.run()
