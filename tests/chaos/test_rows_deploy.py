@@ -3,6 +3,7 @@
 import pytest
 
 from shared import jobs
+from shared.db.revision import HEAD
 from shared.process import EX_CONFIG
 from tests.chaos.business import BY_HAND, later
 from tests.chaos.next_scheduler import CHANGED, NEXT_EVERY_S, NEXT_VERSION
@@ -10,6 +11,9 @@ from tests.chaos.next_worker import GREET, NEXT_PING, GreetArgs, NextPingArgs
 from tests.chaos.rig.cluster import Cluster
 from tests.chaos.rig.member import Member
 from tests.wait import wait_until
+
+#: Revisions are numbers in order.
+NEWER, OLDER = f"{int(HEAD) + 1:04}", f"{int(HEAD) - 1:04}"
 
 
 def start_next_worker(cluster: Cluster) -> Member:
@@ -101,7 +105,7 @@ def test_row_31_old_processes_serve_a_newer_schema_and_refuse_an_older_one(clust
         wait_until(lambda: load.steps > 3, 20, "work flows")
         cluster.work.rows("ALTER TABLE job_runs ADD COLUMN next_note text NOT NULL DEFAULT ''")
         cluster.work.rows("ALTER TABLE schedules ADD COLUMN next_note text")
-        cluster.work.rows("UPDATE alembic_version SET version_num = '0002'")
+        cluster.work.rows("UPDATE alembic_version SET version_num = :it", it=NEWER)
         members += [cluster.start("scheduler"), cluster.start("worker")]
         for member in members:
             member.wait_ready()
@@ -110,8 +114,9 @@ def test_row_31_old_processes_serve_a_newer_schema_and_refuse_an_older_one(clust
     cluster.wait_quiet()
     cluster.audit()
     assert not cluster.work.rows("SELECT FROM job_runs WHERE attempt > 1 AND job = 'ping'")
-    cluster.work.rows("UPDATE alembic_version SET version_num = '0000'")
+    cluster.work.rows("UPDATE alembic_version SET version_num = :it", it=OLDER)
     for kind in ("scheduler", "worker"):
         late = cluster.start(kind)
         assert late.end() == EX_CONFIG
-        assert "the database's schema is at 0000, this version needs 0001: run cuebx migrate" in late.output
+        told = f"the database's schema is at {OLDER}, this version needs {HEAD}: run cuebx migrate"
+        assert told in late.output

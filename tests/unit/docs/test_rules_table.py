@@ -22,6 +22,11 @@ def test_each_rule_has_a_test(number: int) -> None:
     assert TABLE["tests"]("rule").get(number), f"no test is marked @pytest.mark.rule({number})"
 
 
+@pytest.mark.parametrize("number", sorted(TABLE["faults"]()))
+def test_each_row_of_the_fault_matrix_has_a_test(number: int) -> None:
+    assert TABLE["tests"]("row").get(number), f"no test is marked @pytest.mark.row({number})"
+
+
 def test_each_row_of_the_fault_matrix_is_on_the_page_with_its_tests() -> None:
     page: Path = TABLE["PAGE"]
     faults = page.read_text().partition("## Faults")[2]
