@@ -94,7 +94,9 @@ class Enqueuer:
             answers = await _existing(session, job, rows)
             self._push_after_commit(session, job, rows)
             return answers
-        async with self._database.single() as connection:
+        # Keys of a bulk are looked up after the insert: both, or nothing. One statement commits by itself.
+        alone = len(args) == 1 or not any(names)
+        async with self._database.single() if alone else self._database.begin() as connection:
             rows = await ledger.enqueue(
                 connection, job, encoded, keys=names, run_ats=run_ats, schedule_id=schedule_id
             )

@@ -174,6 +174,20 @@ async def test_a_key_twice_in_one_call_is_one_run(enqueuer: Enqueuer, database: 
 
 
 @pytest.mark.rule(36)
+async def test_a_bulk_whose_keys_cannot_be_looked_up_is_not_there_at_all(
+    enqueuer: Enqueuer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enqueuer.enqueue(PING, AT_ONCE, key="a")
+
+    async def fails(*_: object) -> list[Enqueued]:
+        raise ConnectionResetError("PostgreSQL went away between insert and look-up")
+
+    monkeypatch.setattr("shared.enqueue._existing", fails)
+    with pytest.raises(ConnectionResetError):
+        await enqueuer.enqueue_many(PING, [AT_ONCE] * 3, keys=["a", "b", None])
+    assert len(await runs(database)) == 1
+
+
 async def test_a_job_can_derive_its_key_from_its_arguments(enqueuer: Enqueuer, database: Database) -> None:
     first, second = [
         await enqueuer.enqueue(APPLY_STRIPE_EVENT, WebhookArgs(event_id="evt_1")) for _ in range(2)
