@@ -13,7 +13,7 @@ from tests.model.machine import Chaos, wander
 #: `make model` sets them: so many walks, beginning with this one.
 WALKS = int(os.environ.get("MODEL_WALKS", "1000"))
 SEED = int(os.environ.get("MODEL_SEED", "0"))
-PARTS = 5
+PARTS = 20
 CHAOS = settings(
     derandomize=True,
     max_examples=30,
