@@ -28,9 +28,13 @@ def handler_starts(worker: Process) -> dict[str, datetime]:
 
     `run_ended` is stamped after the outcome was committed, and says how long that took from the moment at which the claim's
     answer was handed to the funnel; decoding the arguments lies in between and takes some hundredth of a millisecond.
-    `job_runs.started_at` is earlier than this: it is the time at which the claim's transaction began.
+    `runs_ended` says so of each of many. `job_runs.started_at` is earlier than this: it is the time at which the claim's
+    transaction began.
     """
+    took = [(event, event["run_id"], event["seconds"]) for event in worker.events("run_ended")]
+    for event in worker.events("runs_ended"):
+        took += [(event, *each) for each in zip(event["run_ids"], event["seconds"], strict=True)]
     return {
-        event["run_id"]: datetime.fromisoformat(event["timestamp"]) - timedelta(seconds=event["seconds"])
-        for event in worker.events("run_ended")
+        run_id: datetime.fromisoformat(event["timestamp"]) - timedelta(seconds=seconds)
+        for event, run_id, seconds in took
     }

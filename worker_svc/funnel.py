@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,10 +18,10 @@ from shared.db import pauses
 from shared.db.ledger import ClaimedRun
 from shared.failpoints import Point, failpoint
 from shared.jobs import JOBS
-from worker_svc import metrics
 from worker_svc.attempts import Attempt, Attempts, Stop
 from worker_svc.context import Handler, JobContext, Services, log_of
 from worker_svc.decisions import decide_for
+from worker_svc.endings import Ending, tell
 from worker_svc.recorder import Recorder
 from worker_svc.verdict import Ended, verdict
 
@@ -69,7 +69,7 @@ class Funnel:
             attempt.lease.lose()
             log_of(attempt.run).error("handler_ignores_cancellation")
             handled()
-            self._spawn(self._record(attempt, verdict(attempt.run, attempt.stopped, None), began, ended))
+            self._end(attempt, verdict(attempt.run, attempt.stopped, None), began, ended)
 
         try:
             decision = await self._decide(attempt, leave)
@@ -78,7 +78,7 @@ class Funnel:
             decision = None
         if not attempt.left_behind:
             handled()
-            await self._record(attempt, decision, began, ended)
+            self._end(attempt, decision, began, ended)
 
     async def _decide(self, attempt: Attempt, leave: Callable[[], None]) -> Decision | None:
         """None: nothing is to be written, because the handler did, or because the run was lost."""
@@ -105,24 +105,41 @@ class Funnel:
             log_of(run).warning("handler_raised", error=decision.error, exc_info=ended.error)
         return decision
 
-    async def _record(
+    def _end(
         self, attempt: Attempt, decision: Decision | None, began: float, ended: Callable[[], None]
     ) -> None:
-        run = attempt.run
+        ending = Ending(attempt, decision, began, partial(self._close, ended))
         try:
             failpoint(Point.RUN_DECIDED)
-            ours = decision is not None and await self._recorder.record(attempt, decision)
-            _report(attempt, decision, ours, time.monotonic() - began)
-            if run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
-                # The schedule's next fire, or another worker, need not wait a second.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(WAKE_S):
-                        await self._wake_relay()
+            if decision is not None:
+                return self._recorder.record(ending)
+            tell([ending])
         except Exception:
-            log_of(run).exception("funnel_failed")
+            log_of(attempt.run).exception("funnel_failed")
+        self._close(ended, ending)
+
+    def _close(self, ended: Callable[[], None], ending: Ending) -> None:
+        attempt = ending.attempt
+        if attempt.run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
+            # The schedule's next fire, or another worker, need not wait a second.
+            self._spawn(self._wake_and_forget(attempt, ended))
+        else:
+            self._forget(attempt, ended)
+
+    async def _wake_and_forget(self, attempt: Attempt, ended: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(WAKE_S):
+                await self._wake_relay()
+        except TimeoutError:
+            pass
+        except Exception:
+            log_of(attempt.run).exception("funnel_failed")
         finally:
-            self._attempts.remove(attempt)
-            ended()
+            self._forget(attempt, ended)
+
+    def _forget(self, attempt: Attempt, ended: Callable[[], None]) -> None:
+        self._attempts.remove(attempt)
+        ended()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -178,25 +195,6 @@ async def _handle(
             task.cancelling()
         ):  # a stop, or the handler cancelled its own task: what follows is not cancelled
             task.uncancel()
-
-
-def _report(attempt: Attempt, decision: Decision | None, ours: bool, seconds: float) -> None:
-    run = attempt.run
-    if decision is not None and ours:
-        state = decision.state.value
-    else:
-        state = "recorded" if decision is None and attempt.stopped is not Stop.LOST else "lost"
-    metrics.ended(run.job if run.job in JOBS else "unknown", state, seconds)
-    log.info(
-        "run_ended",
-        run_id=str(run.id),
-        job=run.job,
-        attempt=run.attempt,
-        schedule_id=run.schedule_id,
-        state=state,
-        seconds=round(seconds, 4),
-        error=None if decision is None else decision.error,
-    )
 
 
 def _complaint(error: Exception, spec: JobSpec[Any]) -> str:

@@ -6,14 +6,10 @@ from contextlib import suppress
 
 import structlog
 
-from shared.core.decide import clean_text
-from shared.core.outcomes import Decision
-from shared.core.states import RunState
 from shared.db import ledger
 from shared.db.engine import Database, is_outage
-from shared.db.ledger import Finished
 from shared.lifecycle import Component
-from worker_svc.attempts import Attempt
+from worker_svc.endings import Ending, tell
 
 log = structlog.get_logger(__name__)
 
@@ -22,24 +18,6 @@ RETRY_CAP_S = 2.0
 MAX_BATCH = 500
 #: How long a stopping worker waits for outcomes that are not written yet.
 FLUSH_S = 5.0
-
-
-class _Entry:
-    def __init__(self, attempt: Attempt, decision: Decision) -> None:
-        self.finished = Finished(attempt.run.id, attempt.run.attempt, decision)
-        self.recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-
-    def answer(self, ours: bool) -> None:
-        if not self.recorded.done():  # nobody waits any more
-            self.recorded.set_result(ours)
-
-    def park(self, why: str) -> None:
-        """Makes it dead, with an error that says what it was."""
-        was = self.finished.decision.state.value
-        text = clean_text(f"the outcome ({was}) could not be stored: {why}")
-        self.finished = Finished(
-            self.finished.run_id, self.finished.attempt, Decision(RunState.DEAD, error=text)
-        )
 
 
 class Recorder(Component):
@@ -53,29 +31,29 @@ class Recorder(Component):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Entry] = []
+        self._waiting: list[Ending] = []
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped = False
 
-    async def record(self, attempt: Attempt, decision: Decision) -> bool:
-        """Whether the run was still this attempt's (rule 6). Returns once the outcome is committed, or never will be."""
+    def record(self, ending: Ending) -> None:
+        """Soon; the ending hears of it."""
         if self._stopped:
-            return False
-        entry = _Entry(attempt, decision)
-        self._waiting.append(entry)
+            ending.answer(False)
+            return tell([ending])
+        self._waiting.append(ending)
         self._idle.clear()
         self._news.set()
-        return await entry.recorded
 
     async def run(self) -> None:
         while True:
-            # A batch waits until it is written: one that a failure broke off is the first of the next `run`.
+            # A batch waits until it is written: what is left of one that a failure broke off is the first of the next `run`.
             while self._waiting:
                 batch = self._waiting[:MAX_BATCH]
-                await self._write(batch)
+                await self._write([ending for ending in batch if ending.ours is None])
                 del self._waiting[: len(batch)]
+                tell(batch)
             self._idle.set()
             self._news.clear()
             await self._news.wait()
@@ -86,7 +64,7 @@ class Recorder(Component):
                 await self._idle.wait()
         self._stopped = True
 
-    async def _write(self, batch: Sequence[_Entry]) -> None:
+    async def _write(self, batch: Sequence[Ending]) -> None:
         """Commits the batch, however long PostgreSQL is away. What it refuses is written row by row (rule 9)."""
         refused = await self._commit(batch)
         if refused is None:
@@ -103,7 +81,7 @@ class Recorder(Component):
             log.error("outcome_lost", run_id=run_id)
             entry.answer(False)
 
-    async def _commit(self, batch: Sequence[_Entry]) -> str | None:
+    async def _commit(self, batch: Sequence[Ending]) -> str | None:
         """None: committed. Otherwise the error for which PostgreSQL refuses this batch, and always will."""
         delay = RETRY_FIRST_S
         while True:

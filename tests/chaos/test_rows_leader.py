@@ -70,7 +70,7 @@ def test_row_03_a_message_pushed_twice_runs_once(cluster: Cluster) -> None:
     # One run at a time: each message is a claim of its own.
     workers = [cluster.start("worker", env={"WORKER_MAX_JOBS": "1"}) for _ in range(2)]
     judge(cluster)
-    begun = [each["run_id"] for worker in workers for each in worker.events("run_ended")]
+    begun = [run_id for worker in workers for run_id in worker.ended_runs()]
     assert len(begun) == len(set(begun))
     assert {str(run_id) for run_id in pushed} <= set(begun)
     assert not cluster.work.rows("SELECT FROM job_runs WHERE attempt > 1")
@@ -85,8 +85,8 @@ def test_row_03_a_run_claimed_before_its_mark_is_not_dragged_back(cluster: Clust
     leader.wait_for("failpoint_struck")
     wait_until(lambda: claimed_unmarked(cluster), 10, "the worker has what was pushed")
     leader.send(signal.SIGCONT)
-    ended = len(worker.events("run_ended"))
-    wait_until(lambda: len(worker.events("run_ended")) > ended + 3, 15, "runs go on")
+    ended = len(worker.ended_runs())
+    wait_until(lambda: len(worker.ended_runs()) > ended + 3, 15, "runs go on")
     judge(cluster)
     assert not cluster.work.rows(
         "SELECT FROM auditor.run_steps WHERE state = 'queued' AND state_was <> 'pending'"

@@ -76,7 +76,7 @@ def test_row_15_a_reminder_whose_worker_was_killed_just_before_the_call_waits_un
     run_id = REMINDERS.run_id(cluster)
     cluster.work.in_state(run_id, "pending", "queued", within_s=5)
     wait_until(
-        lambda: [each for each in worker.events("run_ended") if each["run_id"] == str(run_id)],
+        lambda: str(run_id) in worker.ended_runs(),
         LEASE_S + SLACK_S,
         "the second attempt has looked",
     )
@@ -203,7 +203,7 @@ def test_row_18_mail_that_a_sleeping_worker_was_about_to_send_goes_out_once(clus
     other = cluster.start("worker")
     run_id = str(REMINDERS.run_id(cluster))
     wait_until(
-        lambda: [each for each in other.events("run_ended") if each["run_id"] == run_id],
+        lambda: run_id in other.ended_runs(),
         LEASE_S + SLACK_S,
         "another worker has looked",
     )
@@ -219,7 +219,7 @@ def test_row_18_mail_that_a_sleeping_worker_was_about_to_send_goes_out_once(clus
 def wakes(worker: Member) -> None:
     """It has given up what it held, or, stuck for a whole lease, itself."""
     wait_until(
-        lambda: worker.status is not None or worker.events("run_ended") or worker.events("run_lost"),
+        lambda: worker.status is not None or worker.ended_runs() or worker.events("run_lost"),
         DONE_WITHIN_S,
         "the worker that slept has noticed",
     )

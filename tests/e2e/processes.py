@@ -58,6 +58,11 @@ class Process:
         lines = [json.loads(line) for line in self.output.splitlines(keepends=True) if _is_whole(line)]
         return [line for line in lines if name is None or line.get("event") == name]
 
+    def ended_runs(self) -> list[str]:
+        """The ids of the attempts' runs that the log says have ended, those that share a line among them."""
+        ended = [line["run_id"] for line in self.events("run_ended")]
+        return ended + [run_id for line in self.events("runs_ended") for run_id in line["run_ids"]]
+
     def wait_for(self, event: str, times: int = 1, timeout: float = 20) -> dict[str, Any]:
         """The last of the first `times` such events. Fails at once when the process has ended without."""
 

@@ -25,9 +25,9 @@ from tests.model.processes import Process
 from tests.model.rules import Violation
 from tests.model.runs import RUNS
 from tests.model.world import drive
-from worker_svc import recorder
 from worker_svc.decisions import decide_for
 from worker_svc.drain import HAND_BACK_S, Drain
+from worker_svc.endings import Ending
 from worker_svc.heartbeat import Heartbeat
 from worker_svc.intake import Batch, DatabaseAway, Intake
 from worker_svc.recorder import Recorder
@@ -38,15 +38,15 @@ SLOTS = 6
 AWAY = (DatabaseAway, OSError, RedisError)
 
 
-class Entry(recorder._Entry):
+class Entry(Ending):
     """An outcome on its way into the ledger."""
 
     def __init__(self, worker: "Worker", attempt: Attempt, decision: Decision) -> None:
-        self.worker, self.finished = worker, Finished(attempt.run.id, attempt.run.attempt, decision)
-        self.ours: bool | None = None
+        super().__init__(attempt, decision, 0.0, lambda _: None)
+        self.worker = worker
 
     def answer(self, ours: bool) -> None:
-        self.ours = ours
+        super().answer(ours)
         if not ours:
             self.worker.cluster.watch.given_up(self.finished)
 
