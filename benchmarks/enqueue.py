@@ -54,10 +54,6 @@ def run(bench: Bench) -> None:
     bench.target("one by one, p50", p50.median, "at most", SINGLE_P50_MS, "ms")
     procrastinate = found[f"{PROCRASTINATE.name}, one by one"]
     bench.target("one by one × procrastinate", ratios(found[OURS_SINGLE], procrastinate), "at least", 2)
-    bench.result.details["bound_by"] = (
-        "In bulk: PostgreSQL, which inserts into the table and two indexes. One by one: the commit, which waits for the"
-        " disk; one trip to PostgreSQL and one to Redis are the rest."
-    )
 
 
 def _audited(bench: Bench, ours: Ours, runs: int, bulk: int) -> list[float]:

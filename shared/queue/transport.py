@@ -5,6 +5,7 @@ decide, and they sort by age. A worker that takes messages moves them aside in t
 ledger has answered, the sweeper moves them back.
 """
 
+import re
 from collections.abc import Awaitable, Iterable, Sequence
 from importlib.resources import files
 from itertools import islice
@@ -20,6 +21,7 @@ from shared.queue import keys
 CHUNK = 1000
 #: PostgreSQL's integer.
 MAX_ATTEMPT = 2**31 - 1
+_MESSAGE = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{0,9})")
 
 
 class RedisTransport:
@@ -95,13 +97,10 @@ def _encode(message: Message) -> str:
 
 def _decode(member: bytes) -> Message | None:
     """None for what no push can have written: another spelling of a message would never be acknowledged."""
-    try:
-        run_id, attempt = member.decode("ascii").split(":")
-        message = Message(UUID(run_id), int(attempt))
-    except ValueError:
+    matched = _MESSAGE.fullmatch(member)
+    if matched is None or int(matched[2]) > MAX_ATTEMPT:
         return None
-    readable = 0 < message.attempt <= MAX_ATTEMPT and _encode(message).encode() == member
-    return message if readable else None
+    return Message(UUID(matched[1].decode()), int(matched[2]))
 
 
 def _chunks(messages: Iterable[Message]) -> Iterable[list[Message]]:
