@@ -6,8 +6,9 @@ from datetime import datetime
 from tests.chaos.rig.cluster import Cluster
 from tests.wait import wait_until
 
-#: "Within seconds", for a machine that is busy with other tests. `make bounds` measures the promised ones.
-RECOVERY_S = 15.0
+#: The promise is 5 s on a machine that is not overloaded, and `make bounds` measures that. Twice as long here, where three rows
+#: run on two cores: all of their processes start and catch up at once. Two at a time took 2.7 s at the most.
+RECOVERY_S = 10.0
 
 
 def every_second(cluster: Cluster) -> str:
