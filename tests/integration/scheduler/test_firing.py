@@ -162,7 +162,7 @@ def test_a_leader_that_lost_its_trust_writes_nothing(engine: Engine, books: Book
 
 
 @pytest.mark.rule(15)
-@pytest.mark.parametrize(("session_bound_s", "transaction_bound_s"), [(0.5, 60), (60, 0.5)])
+@pytest.mark.parametrize(("session_bound_s", "transaction_bound_s"), [(3, 60), (60, 3)])
 def test_a_leader_stopped_inside_its_transaction_loses_it_to_its_successor(
     database_url: str, books: Books, firing: Firing, session_bound_s: float, transaction_bound_s: float
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_leader_stopped_inside_its_transaction_loses_it_to_its_successor(
         late = thread.submit(late_one.fire_due)
         wait_until(lambda: len(questions) == 2)
         assert firing.fire_due().schedules == 0  # its rows are skipped, not waited for
-        wait_until(lambda: firing.fire_due().schedules == 1, timeout=5)
+        wait_until(lambda: firing.fire_due().schedules == 1, timeout=15)
         gone_on.set()
         with pytest.raises(DBAPIError):
             late.result()
