@@ -1,4 +1,4 @@
-"""arq, as the transport's worker: its main loop, its task bookkeeping, its concurrency limit. Nothing else of it.
+"""arq, as the transport's worker: its main loop. Nothing else of it.
 
 arq's own queue protocol (payloads, in-progress keys, results, retries) is replaced in three methods, because it forgets:
 the ledger keeps all of that. Nothing is written to Redis under arq's names.
