@@ -86,13 +86,12 @@ class BatchSender:
             raise Fenced(
                 f"reminder batch {batch.id} is another attempt's, or was sent, or its key is too old"
             )
-        failpoint(Point.BREVO_BEFORE_CALL)
         try:
             message_ids = await self._services.mailer.send_batch(
                 [member.mail for member in batch.members],
                 tag=batch.tag,
                 idempotency_key=batch.idempotency_key,
-                before_call=self._context.lease.check,
+                before_call=self._before_call,
             )
         except DuplicateKey as error:
             await self._leave_unconfirmed(batch, str(error))
@@ -105,6 +104,11 @@ class BatchSender:
         else:
             failpoint(Point.BREVO_ANSWERED)
             await self._sent(batch, message_ids)
+
+    def _before_call(self) -> None:
+        """Rule 7: right before the call leaves."""
+        self._context.lease.check()
+        failpoint(Point.BREVO_BEFORE_CALL)
 
     async def _sent(self, batch: Batch, message_ids: Sequence[str]) -> None:
         async with self._services.database.begin() as db:
