@@ -182,19 +182,26 @@ async def _handle(
     limit = asyncio.get_running_loop().call_later(timeout_s, attempt.stop, Stop.TIMEOUT)
     try:
         return Ended(await handler(context, args))
-    except GeneratorExit:
-        raise
     except BaseException as error:  # SystemExit would end the whole process, and the neighbours with it
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        if isinstance(error, GeneratorExit) and not _runs(task):
+            raise  # nobody raised it: the loop is gone, and this coroutine is closed
+        if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
             return Ended(error=RuntimeError(f"the handler raised {type(error).__name__}"))
         return Ended(error=error)
     finally:
         limit.cancel()
         attempt.ended()
-        while (
-            task.cancelling()
-        ):  # a stop, or the handler cancelled its own task: what follows is not cancelled
+        # A stop, or the handler cancelled its own task: what follows is not cancelled.
+        while task.cancelling():
             task.uncancel()
+
+
+def _runs(task: "asyncio.Task[Any]") -> bool:
+    """Whether the event loop is in this task now."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop runs
+        return False
 
 
 def _complaint(error: Exception, spec: JobSpec[Any]) -> str:

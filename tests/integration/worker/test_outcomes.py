@@ -214,6 +214,7 @@ class Unreadable(Exception):
         (BaseExceptionGroup("group", [ValueError("inner")]), "ExceptionGroup: group (1 sub-exception)"),
         (SystemExit(3), "RuntimeError: the handler raised SystemExit"),
         (KeyboardInterrupt(), "RuntimeError: the handler raised KeyboardInterrupt"),
+        (GeneratorExit(), "RuntimeError: the handler raised GeneratorExit"),
         (asyncio.CancelledError(), "RuntimeError: the handler cancelled itself"),
         (Fenced("its refund belongs to another run"), "Fenced: its refund belongs to another run"),
     ],
