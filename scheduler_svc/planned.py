@@ -92,10 +92,10 @@ def tell(written: Sequence[Written]) -> None:
             runs=sum(each.row.runs for each in written),
             skipped=sum(each.row.skipped for each in written),
         )
+    metrics.FIRES.inc(sum(run.fires for each in written for run in each.planned.plan.runs))
+    metrics.SKIPPED.inc(sum(each.row.skipped for each in written))
     for each in written:
         row, runs = each.row, each.planned.plan.runs
-        metrics.FIRES.inc(sum(run.fires for run in runs))
-        metrics.SKIPPED.inc(row.skipped)
         if len(written) <= MOST_LINES:
             log.info(
                 "schedule_fired",

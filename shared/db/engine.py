@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from shared.db.arrays import send_lists_as_literals
 from shared.db.revision import refuse_older
 from shared.db.urls import for_asyncpg, for_psycopg2
 
@@ -198,10 +199,11 @@ def sync_engine(
 ) -> Engine:
     """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
     driver = for_psycopg2(url)
-    options = " ".join(f"-c {name}={value}" for name, value in session_settings(bound_s).items())
+    settings = {**session_settings(bound_s), "jit": "off"}  # compiling a batch statement takes longer than it
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     query = dict(driver.url.query)
     options = " ".join(part for part in (str(query.pop("options", "")), options) if part)
-    return create_engine(
+    engine = create_engine(
         driver.url.set(query=query),
         connect_args={
             "application_name": query.get("application_name", application),
@@ -221,3 +223,5 @@ def sync_engine(
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_recycle=1800,
     )
+    send_lists_as_literals(engine)
+    return engine
