@@ -1,16 +1,13 @@
 -- Records decisions: compare-and-set on state and attempt (rule 6). A row that is not returned was lost by its worker.
 -- `lease_until IS NOT NULL` is `state = 'running'`: written like that, the planner would rather read the index of running
 -- runs, with all that have ended since its last vacuum, than look these up by their ids.
-WITH held AS (
-  SELECT d.*
+WITH decided AS (
+  SELECT *
   FROM unnest(
     CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]), CAST(:delays AS float8[]),
     CAST(:run_ats AS timestamptz[]), CAST(:free AS bool[]), CAST(:errors AS text[]), CAST(:results AS text[])
   ) AS d (id, attempt, state, delay_s, run_at, free, error, result)
-  JOIN job_runs r ON r.id = d.id
-  WHERE r.lease_until IS NOT NULL AND r.attempt = d.attempt
-  ORDER BY r.id
-  FOR UPDATE OF r
+  ORDER BY id  -- as in claim.sql
 )
 UPDATE job_runs r
 SET state = d.state,
@@ -23,6 +20,6 @@ SET state = d.state,
     reason = CASE WHEN d.state = 'cancelled' THEN d.error ELSE r.reason END,
     result = CAST(d.result AS jsonb),
     finished_at = CASE WHEN d.state = 'pending' THEN NULL ELSE now() END
-FROM held d
-WHERE r.id = d.id
+FROM decided d
+WHERE r.id = d.id AND r.lease_until IS NOT NULL AND r.attempt = d.attempt
 RETURNING r.id
