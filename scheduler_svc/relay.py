@@ -5,6 +5,7 @@ again, which is no second one (rule 5).
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 PER_QUEUE = 500
 #: The firing path looks once a second for runs that are due, and kicks; this is for when it is busy.
 BACKSTOP_S = 5.0
+#: An idle worker claims what was announced within milliseconds: the mark lets it go first, for it holds the rows until its
+#: commit is on disk.
+MARK_AFTER_S = 0.02
 
 
 class Relay(Component):
@@ -35,6 +39,8 @@ class Relay(Component):
         self._wanted = asyncio.Event()
         self._look = True
         self._announced: list[tuple[str, Sequence[Message]]] = []
+        self._pushed: list[Message] = []  # and not marked yet
+        self._mark_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def kick(self) -> None:
@@ -58,17 +64,27 @@ class Relay(Component):
     async def run(self) -> None:
         # Also after a failure: what was announced before it is pending, however much came together during an outage.
         self._announced.clear()
+        self._pushed.clear()
         self._look = True
         while True:
             self._wanted.clear()
-            await self.relay_announced()
+            await self._push_announced()
             if self._look:
                 self._look = False
+                await self._mark_pushed()
                 while await self.relay_once() >= PER_QUEUE:
                     await self.relay_announced()
-            try:
-                await asyncio.wait_for(self._wanted.wait(), BACKSTOP_S)
-            except TimeoutError:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until something is wanted, or is to be done anyway: the mark, or a look."""
+        left_s = max(0.0, self._mark_at - time.monotonic()) if self._pushed else BACKSTOP_S
+        try:
+            await asyncio.wait_for(self._wanted.wait(), left_s)
+        except TimeoutError:
+            if self._pushed:
+                await self._mark_pushed()
+            else:
                 self._look = True
 
     async def stop(self) -> None:
@@ -77,27 +93,40 @@ class Relay(Component):
 
     async def relay_announced(self) -> None:
         """What was announced so far: what comes meanwhile waits until the others were looked for."""
-        announced, self._announced = self._announced, []
-        for queue, messages in announced:
-            await self._relay(queue, messages)
+        await self._push_announced()
+        await self._mark_pushed()
 
     async def relay_once(self) -> int:
         """One round; the number of runs of the fullest queue."""
-        async with self._outages.watch_postgres(), self._database.begin() as connection:
+        async with self._outages.watch_postgres(), self._database.single() as connection:
             picked = await ledger.pick_due(connection, [queue.value for queue in Queue], per_queue=PER_QUEUE)
         by_queue: dict[str, list[Message]] = {}
         for each in picked:
             by_queue.setdefault(each.queue, []).append(each.message)
         for queue, messages in by_queue.items():
-            await self._relay(queue, messages)
+            await self._push(queue, messages)
+            await self._mark_pushed()
         return max(map(len, by_queue.values()), default=0)
 
-    async def _relay(self, queue: str, messages: Sequence[Message]) -> None:
+    async def _push_announced(self) -> None:
+        announced, self._announced = self._announced, []
+        for queue, messages in announced:
+            await self._push(queue, messages)
+
+    async def _push(self, queue: str, messages: Sequence[Message]) -> None:
         failpoint(Point.RELAY_BEFORE_PUSH)
         async with self._outages.watch_redis():
             await self._transport.push(queue, messages)
+        if not self._pushed:
+            self._mark_at = time.monotonic() + MARK_AFTER_S
+        self._pushed += messages
         failpoint(Point.RELAY_PUSHED)
-        async with self._outages.watch_postgres(), self._database.begin() as connection:
-            marked = await ledger.mark_queued(connection, messages)
-        metrics.RELAYED.inc(len(messages))
-        log.debug("runs_relayed", queue=queue, runs=len(messages), marked=marked)
+
+    async def _mark_pushed(self) -> None:
+        pushed, self._pushed = self._pushed, []
+        if not pushed:
+            return
+        async with self._outages.watch_postgres(), self._database.single() as connection:
+            marked = await ledger.mark_queued(connection, pushed)
+        metrics.RELAYED.inc(len(pushed))
+        log.debug("runs_relayed", runs=len(pushed), marked=marked)

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
+from scheduler_svc import relay as relay_module
 from scheduler_svc.firing import Firing
 from scheduler_svc.outages import Outages
 from scheduler_svc.planned import MOST_LINES
@@ -48,6 +50,68 @@ async def test_what_was_fired_is_pushed_and_marked_without_being_looked_up(
     assert await _members(redis_client, "refunds") == [f"{books.runs('sweep')[0].id}:1"]
     assert {run.state for name in ("ping", "sweep") for run in books.runs(name)} == {"queued"}
     assert books.get(other).state == "pending"
+
+
+async def test_no_push_waits_for_a_mark_and_a_look_marks_first(
+    books: Books,
+    firing: Firing,
+    database: Database,
+    transport: RedisTransport,
+    outages: Outages,
+    redis_client: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given marks that wait for ever, when schedules fire one after the other, then all reach Redis; a look marks them."""
+    monkeypatch.setattr(relay_module, "MARK_AFTER_S", 3600.0)
+    relay = _Watched(database, transport, outages)
+    running = asyncio.create_task(relay.run())
+    await relay.has_looked()
+    for number in (1, 2):
+        books.add(f"s{number}", due_in_s=-1)
+        relay.announce(firing.fire_due().ready)
+        await wait_until_async(partial(_has, redis_client, number), what=f"message {number}")
+    assert {books.runs(name)[0].state for name in ("s1", "s2")} == {"pending"}
+    relay.kick()
+    await wait_until_async(
+        lambda: {books.runs(name)[0].state for name in ("s1", "s2")} == {"queued"}, what="the marks"
+    )
+    running.cancel()
+
+
+async def test_what_was_announced_is_marked_soon_though_nobody_looks(
+    books: Books,
+    firing: Firing,
+    database: Database,
+    transport: RedisTransport,
+    outages: Outages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_module, "BACKSTOP_S", 3600.0)
+    relay = _Watched(database, transport, outages)
+    running = asyncio.create_task(relay.run())
+    await relay.has_looked()
+    books.add("a", due_in_s=-1)
+    relay.announce(firing.fire_due().ready)
+    await wait_until_async(lambda: books.runs("a")[0].state == "queued", what="the mark")
+    running.cancel()
+
+
+class _Watched(Relay):
+    """Its first look would find and mark everything."""
+
+    looks = 0
+
+    async def relay_once(self) -> int:
+        found = await super().relay_once()
+        self.looks += 1
+        return found
+
+    async def has_looked(self) -> None:
+        await wait_until_async(lambda: self.looks == 1, what="the first look")
+
+
+async def _has(redis: Redis, messages: int) -> bool:
+    return len(await _members(redis, "maintenance")) == messages
 
 
 @pytest.mark.rule(23)
