@@ -1,7 +1,7 @@
 """Stripe behind `shared.ports.RefundGateway`: one call, one try, errors by what they mean for money."""
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import httpx
 import stripe
@@ -19,6 +19,7 @@ from shared.ports import (
     RefundRefused,
     Unreachable,
 )
+from shared.providers.stripe_http import StripeHttp
 from shared.settings import StripeSettings
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class StripeGateway:
     def __init__(self, settings: StripeSettings) -> None:
         if settings.stripe_api_key is None:
             raise ConfigError("STRIPE_API_KEY: is not set; expected: sk_live_… or sk_test_…")
-        self._http = _Http(timeout=settings.stripe_timeout_s)
+        self._http = StripeHttp(timeout_s=settings.stripe_timeout_s)
         self._client = stripe.StripeClient(
             settings.stripe_api_key.get_secret_value(),
             base_addresses={"api": settings.stripe_api_base_url},
@@ -103,18 +104,7 @@ class StripeGateway:
             raise OutcomeUnknown(str(error)) from error
 
     async def close(self) -> None:
-        await self._http.close_async()  # type: ignore[no-untyped-call]  # untyped in the SDK
-
-
-class _Http(stripe.HTTPXClient):
-    """The SDK hands httpx its body in a way that httpx has deprecated: a warning with every call."""
-
-    def _get_request_args_kwargs(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any
-    ) -> tuple[list[str], dict[str, Any]]:
-        args, kwargs = super()._get_request_args_kwargs(method, url, headers, post_data)
-        kwargs["content"] = kwargs.pop("data") or None
-        return [*args], kwargs
+        await self._http.close_async()
 
 
 async def _or_none(call: Awaitable[T]) -> T | None:
