@@ -6,6 +6,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.requests import ClientDisconnect
 
 from shared.core.errors import BadInput, place
 from shared.db.engine import is_outage
@@ -20,6 +21,7 @@ DATA_EXCEPTION = "22"
 def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BadInput, _bad_input)
+    app.add_exception_handler(ClientDisconnect, _left)
     for kind in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _failed)
@@ -46,6 +48,11 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _bad_input(_: Request, error: Exception) -> JSONResponse:
     return _refused(422, str(error))
+
+
+def _left(_: Request, __: Exception) -> JSONResponse:
+    # Half a body and then nobody: no failure of ours. The answer is for the log of requests.
+    return _refused(400, "body: ended before all of it was there")
 
 
 def _database(request: Request, error: Exception) -> JSONResponse:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -42,7 +42,10 @@ class Front:
 
     def route(self, method: str, template: str, work: Work) -> Route:
         async def endpoint(request: Request) -> Response:
-            call = await Call.read(request, template)
+            try:
+                call = await Call.read(request, template)
+            except ClientDisconnect:  # nobody is there to be answered
+                return Response(status_code=400)
             answer = await self._answer(call, work)
             self._counts[call.route]["cut" if answer is None else str(answer.status)] += 1
             if answer is None:

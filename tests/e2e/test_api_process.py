@@ -226,6 +226,23 @@ def test_it_comes_up_without_postgresql_and_looks_at_the_schema_when_it_is_back(
         assert api.lines[-1].endswith("run cuebx migrate")
 
 
+@pytest.mark.parametrize("path", ["/webhooks/stripe", "/webhooks/brevo", "/v1/runs"])
+def test_a_caller_that_leaves_in_the_middle_of_its_body_is_no_failure(start: Start, path: str) -> None:
+    api = start()
+    port = httpx.URL(api.url).port
+    assert port is not None
+    headers = f"Host: api\r\nAuthorization: Bearer {TOKEN if path == '/v1/runs' else 'b'}\r\nContent-Length: 100\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.sendall(f"POST {path} HTTP/1.1\r\n{headers}Content-Type: application/json\r\n\r\n{{".encode())
+    wait_until(api.ready, timeout=20, what="ready")
+    assert httpx.get(f"{api.url}/healthz").status_code == 200
+
+    api.process.terminate()
+
+    assert api.ended(timeout=5) == 0
+    assert not [line for line in api.lines if "Traceback" in line or '"level": "error"' in line], api.lines
+
+
 def test_with_the_scheduler_it_stands_for_leader_and_hands_over_when_it_ends(
     start: Start, database_url: str
 ) -> None:

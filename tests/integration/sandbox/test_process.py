@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ STRIPE = {"Authorization": "Bearer sk_test_1"}
 
 
 @contextmanager
-def process(*arguments):
+def process(*arguments, **options):
     """A sandbox process and the line it printed when it listened; killed at the end if it still runs."""
-    with subprocess.Popen([*START, *arguments], stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen([*START, *arguments], stdout=subprocess.PIPE, text=True, **options) as running:
         try:
             assert running.stdout is not None
             yield running, json.loads(running.stdout.readline())
@@ -33,6 +34,18 @@ def test_a_sandbox_prints_its_port_is_healthy_and_ends_cleanly_on_sigterm(name):
         assert httpx.get(f"{line['url']}/healthz", trust_env=False).json() == {"status": "ok"}
         running.send_signal(signal.SIGTERM)
         assert running.wait(5) == 0
+
+
+def test_a_caller_that_leaves_in_the_middle_of_its_body_leaves_no_traceback():
+    with process("stripe", "--auto", stderr=subprocess.PIPE) as (running, line):
+        with socket.create_connection(("127.0.0.1", line["port"])) as caller:
+            caller.sendall(
+                b"POST /v1/refunds HTTP/1.1\r\nHost: stripe\r\nContent-Length: 100\r\n\r\npayment_intent="
+            )
+        assert httpx.get(f"{line['url']}/_sandbox/books", trust_env=False).json()["refunds"] == []
+        running.terminate()
+        _, errors = running.communicate(timeout=5)
+    assert "Traceback" not in errors, errors
 
 
 def test_stripes_books_and_keys_survive_a_kill(tmp_path):
