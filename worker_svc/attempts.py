@@ -1,6 +1,7 @@
 """The attempts this process is running now, and how each can be told to stop."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
@@ -25,7 +26,7 @@ class Stop(Enum):
 class Attempt:
     """One claimed run while its handler works."""
 
-    __slots__ = ("_handler", "_leave", "lease", "left_behind", "run", "stopped")
+    __slots__ = ("_ends_at", "_handler", "_leave", "_limit", "lease", "left_behind", "run", "stopped")
 
     def __init__(self, run: ClaimedRun, lease: Lease) -> None:
         self.run = run
@@ -35,18 +36,35 @@ class Attempt:
         self.left_behind = False
         self._handler: asyncio.Task[None] | None = None
         self._leave: Callable[[], object] | None = None
+        self._ends_at = math.inf
+        self._limit: asyncio.TimerHandle | None = None
 
-    def watch(self, handler: "asyncio.Task[None]", leave: Callable[[], object] | None = None) -> None:
+    def watch(
+        self,
+        handler: "asyncio.Task[None]",
+        leave: Callable[[], object] | None = None,
+        *,
+        ends_at: float = math.inf,
+    ) -> None:
         """The task to cancel; at once, if the stop came first. `leave` is called if it does not end within UNWIND_S
-        of that."""
+        of that. `ends_at`, by the loop's clock, is when the job's limit is reached."""
         self._handler = handler
         self._leave = leave
+        self._ends_at = ends_at
         if self.stopped is not None:
             self._cancel()
+
+    def limit(self) -> None:
+        """Sets the time-out. No earlier than the handler awaits something: until then nothing could stop it."""
+        if self._handler is not None and self._limit is None and self._ends_at < math.inf:
+            loop = asyncio.get_running_loop()
+            self._limit = loop.call_at(self._ends_at, self.stop, Stop.TIMEOUT)
 
     def ended(self) -> None:
         """The handler has: from here on there is nothing to cancel."""
         self._handler = self._leave = None
+        if self._limit is not None:
+            self._limit.cancel()
 
     def stop(self, why: Stop) -> None:
         """Cancels the handler, once. The first reason stands, except that a lost lease overrides all."""

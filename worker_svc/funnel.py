@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from worker_svc.attempts import Attempt, Attempts, Stop
 from worker_svc.context import Handler, JobContext, Services, log_of
 from worker_svc.decisions import decide_for
 from worker_svc.endings import Ending, tell
+from worker_svc.lanes import Lanes
 from worker_svc.recorder import Recorder
 from worker_svc.verdict import Ended, verdict
 
@@ -47,7 +49,8 @@ class Funnel:
         self._recorder = recorder
         self._attempts = attempts
         self._wake_relay = wake_relay
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps none alive
+        self._lanes = Lanes(self._execute)
+        self._wakes: set[asyncio.Task[None]] = set()  # the loop itself keeps none alive
 
     def start(self, attempt: Attempt, handled: Callable[[], None], ended: Callable[[], None]) -> None:
         """Begins work on a claimed run; from here on heartbeat and drain know it.
@@ -55,7 +58,7 @@ class Funnel:
         `handled` is called once the handler needs no slot any more, `ended` once the outcome is recorded as well.
         """
         self._attempts.add(attempt)
-        self._spawn(self._execute(attempt, handled, ended))
+        self._lanes.add(attempt, handled, ended)
 
     async def _execute(
         self, attempt: Attempt, handled: Callable[[], None], ended: Callable[[], None]
@@ -122,7 +125,9 @@ class Funnel:
         attempt = ending.attempt
         if attempt.run.overlap == Overlap.QUEUE or attempt.stopped is Stop.HAND_BACK:
             # The schedule's next fire, or another worker, need not wait a second.
-            self._spawn(self._wake_and_forget(attempt, ended))
+            wake = asyncio.create_task(self._wake_and_forget(attempt, ended))
+            self._wakes.add(wake)
+            wake.add_done_callback(self._wakes.discard)
         else:
             self._forget(attempt, ended)
 
@@ -140,11 +145,6 @@ class Funnel:
     def _forget(self, attempt: Attempt, ended: Callable[[], None]) -> None:
         self._attempts.remove(attempt)
         ended()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _pause(self, run: ClaimedRun, error: PauseQueue, decision: Decision) -> Decision:
         """Pauses the run's queue. Where that fails the run itself waits as long, and finds out again."""
@@ -178,22 +178,23 @@ async def _handle(
         return Ended(error=asyncio.CancelledError())
     task = asyncio.current_task()
     assert task is not None
-    attempt.watch(task, leave)
-    limit = asyncio.get_running_loop().call_later(timeout_s, attempt.stop, Stop.TIMEOUT)
+    attempt.watch(task, leave, ends_at=asyncio.get_running_loop().time() + timeout_s)
     try:
-        return Ended(await handler(context, args))
+        ended = Ended(await handler(context, args))
     except BaseException as error:  # SystemExit would end the whole process, and the neighbours with it
         if isinstance(error, GeneratorExit) and not _runs(task):
             raise  # nobody raised it: the loop is gone, and this coroutine is closed
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
-            return Ended(error=RuntimeError(f"the handler raised {type(error).__name__}"))
-        return Ended(error=error)
+            error = RuntimeError(f"the handler raised {type(error).__name__}")
+        ended = Ended(error=error)
     finally:
-        limit.cancel()
         attempt.ended()
-        # A stop, or the handler cancelled its own task: what follows is not cancelled.
+    if task.cancelling():  # a stop, or the handler cancelled its own task: what follows is not cancelled
         while task.cancelling():
             task.uncancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # what was asked for and not delivered yet comes here
+    return ended
 
 
 def _runs(task: "asyncio.Task[Any]") -> bool:

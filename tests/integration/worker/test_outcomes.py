@@ -340,3 +340,20 @@ async def test_a_handler_that_cancels_its_own_task_is_retried_and_gives_its_slot
             row = await rig.back(await rig.enqueue())
             assert row.error == "RuntimeError: the handler cancelled itself"
         await wait_until_async(lambda: not len(worker.attempts), what="no attempt is left")
+
+
+async def test_a_handler_that_cancels_its_own_task_and_awaits_nothing_disturbs_no_other_run(rig: Rig) -> None:
+    async def behaviour(_: JobContext) -> Any:
+        await asyncio.sleep(0)
+        return Done()
+
+    async def restless(_: JobContext, __: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return Done()
+
+    runs = [await rig.enqueue_raw(job) for _ in range(3) for job in ("daily_cleanup", "ping")]  # one batch
+    async with rig.worker({**handles(behaviour), "daily_cleanup": restless}):
+        for run_id in runs:
+            assert (await rig.in_state(run_id, "succeeded")).attempt == 1
