@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.licences import UNKNOWN, licence_of
 from deploy.locked import REQUIREMENTS, locked
@@ -48,6 +47,9 @@ def _licence(expression: str) -> dict[str, Any]:
 
 
 def _check(document: dict[str, Any], text: str, lock: Path) -> None:
+    # A second of processor time to import: only for who checks a document.
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     invalid = JsonStrictValidator(SPECIFICATION).validate_str(text)
     if invalid is not None:
         raise ValueError(f"no valid CycloneDX: {invalid}")

@@ -9,6 +9,7 @@ import re
 import runpy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -50,12 +51,16 @@ def faults() -> Mapping[int, tuple[str, str]]:
 def tests(mark: str) -> Mapping[int, list[str]]:
     """For each `rule`, or `row`, its tests, as `file::name`; an empty list for one without."""
     by_number: dict[int, list[str]] = defaultdict(list)
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        tree = ast.parse(path.read_text())
+    for path, tree in _test_files():
         for name, numbers in _marked(tree, mark, set(_module_marks(tree, mark)), ""):
             for number in sorted(numbers):
                 by_number[number].append(f"{path.relative_to(ROOT / 'tests')}::{name}")
     return by_number
+
+
+@cache
+def _test_files() -> list[tuple[Path, ast.Module]]:
+    return [(path, ast.parse(path.read_text())) for path in sorted((ROOT / "tests").rglob("test_*.py"))]
 
 
 def page() -> str:
