@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
 from shared.core.backoff import RetryPolicy
 from shared.core.jobspec import JobArgs, JobSpec, NoArgs, Overlap, Queue
@@ -19,12 +19,27 @@ class RefundArgs(JobArgs):
     refund_id: UUID
 
 
+class ReminderPart(JobArgs):
+    """Where a run goes on that an earlier one has called for: behind that one's last invoice."""
+
+    of: UUID = Field(description="the run that is part 1")
+    number: int = Field(ge=2)
+    as_of: AwareDatetime
+    after_due_at: AwareDatetime
+    after_invoice: UUID
+
+
 class RemindersArgs(JobArgs):
     tolerance: timedelta = Field(
         default=timedelta(hours=24),
         gt=timedelta(0),
         description="owed for longer than this is too late (seconds, or ISO 8601)",
     )
+    part: ReminderPart | None = Field(default=None, description="set by the run that goes on with another")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
 class ReminderArgs(JobArgs):

@@ -1,7 +1,8 @@
 """What a handler gets: its run, its lease, its dependencies. Ports, never adapters."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.enqueue import Enqueuer
 from shared.ports import Clock, Mailer, RateLimiter, RefundGateway, Renderer
 from worker_svc.decisions import decide_for
 from worker_svc.lease import Lease
+from worker_svc.refund_steps import RefundSteps
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,14 @@ class Services:
     stripe_rate_per_s: int
     stripe_total_rate_per_s: int
     retention: timedelta
+    #: Rendering reminders takes the whole processor: one run does at a time, and the next may be another worker's.
+    rendering_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: For statements that look a batch of rows up by their ids; `database` where there is none for them.
+    by_id: Database | None = None
+    refund_steps: RefundSteps = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refund_steps", RefundSteps(self.by_id or self.database))
 
 
 def log_of(run: ClaimedRun) -> BoundLogger:

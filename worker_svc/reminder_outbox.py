@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,10 +26,11 @@ class Outbox:
     """Batches handed to `send` go out in the background; leaving the context waits for them.
 
     After the first error that concerns everybody no new call starts, those under way are waited for, and it is raised. Any
-    other error is its batch's own, and must not stop the others: see `broken`.
+    other error is its batch's own, and must not stop the others: see `broken`. `on_sent` is called after each batch that the
+    provider took.
     """
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, on_sent: Callable[[], Awaitable[None]] | None = None) -> None:
         self._context = context
         self._places = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,7 +39,7 @@ class Outbox:
         #: The error of a batch that cannot be worked on, if there was one: the run has to say so in the end.
         self.broken: str | None = None
         self.counts: Counter[str] = Counter()
-        self._sender = BatchSender(context, self.counts, lambda: self._error is not None)
+        self._sender = BatchSender(context, self.counts, lambda: self._error is not None, on_sent)
 
     async def __aenter__(self) -> Self:
         return self

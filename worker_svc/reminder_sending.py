@@ -5,7 +5,7 @@ noted before it is made, and taken back only when the provider certainly sent no
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -29,15 +29,23 @@ REFUSED_IN_A_ROW: Final = 10
 
 
 class BatchSender:
-    """For one attempt of one run. `stopped` says whether no new call may start. Counts mails: sent, failed (refused),
+    """For one attempt of one run. `stopped` says whether no new call may start; `on_sent` comes after each batch that was
+    taken. Counts mails: sent, failed (refused),
     unconfirmed (left to their events), unclear (left to the next attempt)."""
 
-    def __init__(self, context: JobContext, counts: Counter[str], stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        context: JobContext,
+        counts: Counter[str],
+        stopped: Callable[[], bool],
+        on_sent: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._context = context
         self._services = context.services
         self._fence = Fence(context.run.id, context.run.attempt)
         self._counts = counts
         self._stopped = stopped
+        self._on_sent = on_sent
         self._refused_alone = 0
         self.unclear_batches = 0
 
@@ -118,6 +126,8 @@ class BatchSender:
         self._context.log.info(
             "reminder_batch_sent", batch_id=str(batch.id), tag=batch.tag, mails=len(batch.members)
         )
+        if self._on_sent is not None:
+            await self._on_sent()
 
     async def _leave_unconfirmed(
         self, batch: Batch, why: str, events: Sequence[MailEvent] | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from shared.core.stages import Stage
@@ -11,6 +11,7 @@ from shared.db.ledger import Executor
 from shared.db.statements import statement
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,17 @@ class Fence:
 
     def params(self) -> dict[str, object]:
         return {"run_id": self.run_id, "run_attempt": self.attempt}
+
+
+class Place(NamedTuple):
+    """An invoice's place in the order in which reminders go out."""
+
+    due_at: datetime
+    invoice_id: UUID
+
+
+FIRST: Final = Place(_BEGINNING, UUID(int=0))
+LAST: Final = Place(_END, UUID(int=2**128 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,10 @@ class Owed:
     time_zone: str
     version: str
 
+    @property
+    def place(self) -> Place:
+        return Place(self.due_at, self.invoice_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -58,25 +74,30 @@ async def owed(
     as_of: datetime,
     tolerance: timedelta,
     most: int,
-    after: Owed | None = None,
+    after: Place = FIRST,
+    end: Place = LAST,
 ) -> list[Owed]:
-    """Reminders to be sent, the earliest due date first (rule 30); those behind `after`, where given."""
+    """Reminders to be sent, the earliest due date first (rule 30): those behind `after`, up to `end`."""
     await db.execute(statement("plan_anew"))
     found: list[Owed] = []
     ordered = sorted(stages, key=lambda stage: stage.days, reverse=True)
     # An invoice is found in its latest stage alone: the ranges of due dates follow one another.
     for stage, following in zip(ordered, [None, *ordered], strict=False):
         until = as_of - timedelta(days=stage.days)
-        if after is not None and until < after.due_at:
+        if until < after.due_at:
             continue
+        if until - tolerance > end.due_at:
+            break
         params = {
             "stage": stage.name,
             "after": timedelta(days=stage.days),
             "since": until - tolerance,
             "until": until,
             "next_since": as_of - timedelta(days=following.days) if following else _BEGINNING,
-            "after_at": after.due_at if after else _BEGINNING,
-            "after_id": after.invoice_id if after else UUID(int=0),
+            "after_at": after.due_at,
+            "after_id": after.invoice_id,
+            "end_at": end.due_at,
+            "end_id": end.invoice_id,
             "most": most - len(found),
         }
         rows = await db.execute(statement("reminder_owed"), params)

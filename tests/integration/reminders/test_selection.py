@@ -156,10 +156,9 @@ async def test_a_second_reminder_to_an_address_goes_into_the_next_batch(
     assert set(Counter((mail["call"], mail["email"].lower()) for mail in mails).values()) == {1}
 
 
-async def test_many_reminders_go_out_page_by_page_in_batches_that_the_provider_takes(
-    world: World, brevo: BrevoSandbox, monkeypatch: pytest.MonkeyPatch
+async def test_many_reminders_go_out_in_batches_that_the_provider_takes(
+    world: World, brevo: BrevoSandbox
 ) -> None:
-    monkeypatch.setattr("worker_svc.handlers.reminders.PAGE", 1200)
     await world.database.rows(
         "WITH c AS (INSERT INTO customers (email, name) SELECT 'c' || n || '@example.com', 'C' FROM generate_series(1, 2500) n"
         " RETURNING id) INSERT INTO invoices (customer_id, amount_due, currency, due_at, created_at)"

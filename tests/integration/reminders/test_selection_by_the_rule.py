@@ -122,7 +122,7 @@ async def owed(world: World, stages: list[Stage], as_of: datetime, tolerance: ti
                 as_of=as_of,
                 tolerance=tolerance,
                 most=7,
-                after=found[-1] if found else None,
+                after=found[-1].place if found else reminders.FIRST,
             )
         if not page:
             return found

@@ -20,7 +20,7 @@ from shared.db.clock import DatabaseClock
 from shared.db.engine import Database
 from shared.db.ledger import Finished
 from shared.enqueue import Enqueuer
-from shared.ports import Mailer, MailEvent, MailVersion, Message, RefundGateway, may_leave
+from shared.ports import Mailer, MailEvent, MailVersion, Message, RefundGateway, Transport, may_leave
 from tests.fakes.limiter import FakeRateLimiter
 from worker_svc.context import Handler, JobContext, Services
 from worker_svc.decisions import decide_for
@@ -62,13 +62,29 @@ class Unhurried(FakeRateLimiter):
             await self.release.wait()
 
 
+class Pushes(Enqueuer):
+    """Keeps what was pushed: attempts are claimed here as a test likes."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, cast(Transport, None))
+        self.pushed: list[UUID] = []
+        self.any = asyncio.Event()
+
+    async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
+        self.pushed += [message.run_id for message in messages]
+        self.any.set()
+
+
 class World:
+    """One worker's process; two of them on one database are two workers."""
+
     def __init__(self, database: Database, mailer: Mailer, stages: str) -> None:
         self.database = database
         self.limiter = Unhurried()
+        self.pushes = Pushes(database)
         self.services = Services(
             database=database,
-            enqueuer=cast(Enqueuer, None),  # no handler here enqueues by it
+            enqueuer=self.pushes,
             gateway=cast(RefundGateway, None),
             mailer=mailer,
             renderer=TemplateRenderer(),
@@ -255,6 +271,8 @@ class HeldMailer(Mailer):
         self.go_on = asyncio.Event()
         self.hold_before = False
         self.hold_after = False
+        #: Before the call after so many others.
+        self.hold_after_calls: int | None = None
 
     async def send_batch(
         self,
@@ -264,8 +282,10 @@ class HeldMailer(Mailer):
         idempotency_key: UUID,
         before_call: Callable[[], None] = may_leave,
     ) -> Sequence[str]:
-        if self.hold_before:
+        if self.hold_before or self.hold_after_calls == 0:
             await self._hold()
+        elif self.hold_after_calls is not None:
+            self.hold_after_calls -= 1
         ids = await self._inner.send_batch(
             versions, tag=tag, idempotency_key=idempotency_key, before_call=before_call
         )
@@ -275,6 +295,7 @@ class HeldMailer(Mailer):
 
     async def _hold(self) -> None:
         self.hold_before = self.hold_after = False
+        self.hold_after_calls = None
         self.reached.set()
         await self.go_on.wait()
 

@@ -55,7 +55,7 @@ def owed(s: Session, p: Row) -> list[Any]:
     for invoice in sorted(s.database.rows("invoices", status="open"), key=lambda each: each.due_at):
         if not since <= invoice.due_at <= p.until or invoice.due_at <= p.next_since:
             continue
-        if (invoice.due_at, invoice.id) <= (p.after_at, p.after_id):
+        if not (p.after_at, p.after_id) < (invoice.due_at, invoice.id) <= (p.end_at, p.end_id):
             continue
         if invoice.due_at + p.after < invoice.created_at:
             continue
@@ -217,6 +217,7 @@ SQL = {
 }
 #: Statements that are no files, by how they begin.
 TEXTS = {
+    "SELECT args FROM job_runs": lambda s, p: s.database.rows("job_runs", job=p.job, key=p.key),
     "SELECT body, applied_at": stored_event,
     "UPDATE webhook_events SET applied_at": event_applied,
     "SELECT FROM reminder_batches WHERE tag": lambda s, p: [],

@@ -1,7 +1,9 @@
 """Workers and the sweeper, as far as money needs them: claim, heartbeat, lost lease, hand-back, outcome."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -148,7 +150,9 @@ class Workers:
         lease = Lease(stage.monotonic, LEASE_S, lambda: stage.monotonic)
         if run.cancel_requested:
             lease.cancel_requested.set()
-        context = WatchedContext(claimed, lease, self.services, self._log)
+        # Each process renders for itself.
+        services = replace(self.services, rendering_turn=asyncio.Lock())
+        context = WatchedContext(claimed, lease, services, self._log)
         name = f"{run.job}#{run.seq}:{run.attempt}"
         return stage.start(name, self._work(context), lease=lease, run=claimed)
 
