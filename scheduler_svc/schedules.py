@@ -11,24 +11,18 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from scheduler_svc import bulk, definitions, pausing, views
 from scheduler_svc.definitions import Origin
-from scheduler_svc.firing import Firing
-from scheduler_svc.rows import Unreadable, decode_state, decode_trigger
+from scheduler_svc.editing import edit_prepared, record, replacing, resuming, unknown
 from scheduler_svc.triggers import make_trigger
 from shared.core.errors import BadInput
-from shared.core.firing import Tally
 from shared.core.jobspec import JobSpec
 from shared.core.schedule import ScheduleSpec, ScheduleView
-from shared.db import audit
 from shared.jobs import JOBS
 
-#: An edit that collides with fires or other edits is tried again this often.
-_TRIES = 20
-_BOUND_S = 5.0
 #: Schedules of a page.
 PAGE = 500
 
@@ -38,10 +32,6 @@ _FORGET = (
     text("DELETE FROM schedule_resets WHERE id = :id"),
     text("DELETE FROM pauses WHERE kind = 'schedule' AND name = :id"),
 )
-
-
-class _Again(Exception):
-    """The row changed between reading and locking."""
 
 
 def _nobody() -> None:
@@ -78,7 +68,7 @@ class Schedules:
         with self._engine.begin() as connection:
             found = views.read(connection, schedule_id)
         if not found:
-            raise _unknown(schedule_id)
+            raise unknown(schedule_id)
         return found[0]
 
     def add(self, spec: ScheduleSpec, *, actor: str, replace: bool = False) -> ScheduleView:
@@ -90,7 +80,7 @@ class Schedules:
         if make_trigger(spec.trigger).first(self._now()) is None:
             raise BadInput(f"trigger: {spec.trigger} never fires")
         if replace and self._exists(spec.id):
-            self._edit(spec.id, lambda db, row, missed: self._replace(db, row, missed, spec, actor))
+            edit_prepared(self._engine, self._jobs, spec.id, replacing(self._jobs, spec, actor))
         else:
             self._insert(spec, actor)
         self._notify()
@@ -108,9 +98,9 @@ class Schedules:
         """No fires from now on; one that is overdue counts as missed by the pause. Pausing twice changes nothing."""
         with self._engine.begin() as connection:
             if not definitions.lock_rows(connection, [schedule_id]):
-                raise _unknown(schedule_id)
+                raise unknown(schedule_id)
             if pausing.pause(connection, schedule_id, actor=actor, reason=reason):
-                _audit(connection, actor, "paused", schedule_id, {"reason": reason})
+                record(connection, actor, "paused", schedule_id, {"reason": reason})
         self._notify()
         return self.get(schedule_id)
 
@@ -120,7 +110,7 @@ class Schedules:
         A one-shot whose date passed during the pause is removed: the answer has no next run time.
         """
         before = self.get(schedule_id)
-        self._edit(schedule_id, lambda db, row, missed: self._resume(db, row, missed, actor))
+        edit_prepared(self._engine, self._jobs, schedule_id, resuming(self._jobs, actor))
         self._notify()
         ended = before.model_copy(update={"paused": False, "next_run_time": None})
         return self.get(schedule_id) if self._exists(schedule_id) else ended
@@ -130,7 +120,7 @@ class Schedules:
         with self._engine.begin() as connection:
             rows = definitions.lock_rows(connection, [schedule_id])
             if not rows:
-                raise _unknown(schedule_id)
+                raise unknown(schedule_id)
             if rows[0].version is not None:
                 connection.execute(
                     text(
@@ -141,7 +131,7 @@ class Schedules:
                 )
             for sql in _FORGET:
                 connection.execute(sql, {"id": schedule_id})
-            _audit(connection, actor, "removed", schedule_id, {"job_state": rows[0].job_state})
+            record(connection, actor, "removed", schedule_id, {"job_state": rows[0].job_state})
         self._notify()
 
     def reset(self, schedule_id: str, *, actor: str) -> None:
@@ -161,7 +151,7 @@ class Schedules:
                 ),
                 {"id": schedule_id, "actor": actor},
             )
-            _audit(connection, actor, "reset", schedule_id)
+            record(connection, actor, "reset", schedule_id)
         self._notify()
 
     def preview(self, schedule: ScheduleSpec | str, count: int = 5) -> Sequence[datetime]:
@@ -211,71 +201,7 @@ class Schedules:
         with _conflicts(), self._engine.begin() as connection:
             now = connection.execute(text("SELECT now()")).scalar_one()
             definitions.insert(connection, spec, Origin(), now)
-            _audit(connection, actor, "added", spec.id, spec.model_dump(mode="json"))
-
-    def _edit(self, schedule_id: str, edit: Callable[[Connection, Any, Tally | None], None]) -> None:
-        """Locks the row in a state that was prepared for: nothing due, what a pause missed counted.
-
-        Counting and firing happen outside the transaction, so the row may have changed meanwhile.
-        """
-        firing = Firing(self._engine, self._jobs, bound_s=_BOUND_S)
-        for _ in range(_TRIES):
-            before, missed = self._prepare(schedule_id, firing)
-            try:
-                with self._engine.begin() as connection:
-                    [row] = definitions.lock_rows(connection, [schedule_id]) or [None]
-                    if row is None or definitions.is_due(row) or _identity(row) != _identity(before):
-                        raise _Again
-                    if not pausing.is_counted(row, missed):
-                        raise _Again
-                    edit(connection, row, missed if isinstance(missed, Tally) else None)
-                    return
-            except _Again:
-                continue
-        raise BadInput(f"schedule {schedule_id}: is being changed by somebody else; try again")
-
-    def _prepare(self, schedule_id: str, firing: Firing) -> tuple[Any, Tally | Unreadable | None]:
-        firing.fire_all([schedule_id])
-        with self._engine.begin() as connection:
-            rows = definitions.lock_rows(connection, [schedule_id])
-        if not rows:
-            raise _unknown(schedule_id)
-        return rows[0], pausing.missed_by(rows[0], self._jobs)
-
-    def _replace(
-        self, connection: Connection, row: Any, missed: Tally | None, spec: ScheduleSpec, actor: str
-    ) -> None:
-        pausing.settle(connection, row, missed, self._jobs)
-        edited_by = actor if row.version is not None else None
-        definitions.replace(connection, row, spec, Origin(row.version, row.settings_hash, edited_by))
-        detail = {"before": row.job_state, "after": spec.model_dump(mode="json")}
-        _audit(connection, actor, "edited", spec.id, detail)
-
-    def _resume(self, connection: Connection, row: Any, missed: Tally | None, actor: str) -> None:
-        if not row.paused:
-            raise BadInput(f"schedule {row.id}: is not paused")
-        try:
-            decode_trigger(decode_state(row.job_state))
-        except Unreadable as error:
-            raise BadInput(f"schedule {row.id}: cannot be read ({error}); replace it, or remove it") from None
-        pausing.resume(connection, row, missed, self._jobs)
-        _audit(connection, actor, "resumed", row.id, {"missed": missed.count if missed else 0})
-
-
-def _identity(row: Any) -> tuple[int, float | None]:
-    return row.generation, row.paused_from
-
-
-def _audit(
-    connection: Connection,
-    actor: str,
-    action: str,
-    schedule_id: str,
-    detail: Mapping[str, JsonValue] | None = None,
-) -> None:
-    audit.record_sync(
-        connection, actor=actor, action=action, kind="schedule", subject=schedule_id, detail=detail
-    )
+            record(connection, actor, "added", spec.id, spec.model_dump(mode="json"))
 
 
 @contextmanager
@@ -289,7 +215,3 @@ def _conflicts() -> Iterator[None]:
         raise BadInput(
             f"id: there is a schedule {taken[1]} already; edit it with --replace, or choose another id"
         ) from None
-
-
-def _unknown(schedule_id: str) -> BadInput:
-    return BadInput(f"id: there is no schedule {schedule_id!r}")

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from scheduler_svc import definitions, pausing
 from scheduler_svc.definitions import Origin
+from scheduler_svc.editing import edit_prepared
 from scheduler_svc.firing import Firing
-from scheduler_svc.schedules import Schedules
 from shared.core.outcomes import Decision
 from shared.core.schedule import ScheduleSpec, every
 from shared.core.states import RunState
@@ -142,7 +142,7 @@ class Step:
             if row.paused:
                 pausing.resume(db, row, missed, JOBS)
 
-        Schedules(side.engine, jobs=JOBS)._edit(self.schedule, resume)
+        edit_prepared(side.engine, JOBS, self.schedule, resume)
         await side.call(_nothing)
 
     async def _edit(self, side: Side, now: datetime) -> None:
@@ -158,7 +158,7 @@ class Step:
             pausing.settle(db, row, missed, JOBS)
             definitions.replace(db, row, spec.bound_to(JOBS), Origin())
 
-        Schedules(side.engine, jobs=JOBS)._edit(self.schedule, edit)
+        edit_prepared(side.engine, JOBS, self.schedule, edit)
         await side.call(_nothing)
 
     async def _hold(self, side: Side, now: datetime) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler_svc import definitions, pausing
 from scheduler_svc.definitions import Origin
-from scheduler_svc.schedules import Schedules
+from scheduler_svc.editing import edit_prepared
 from shared.core.errors import BadInput
 from shared.core.jobspec import NoArgs
 from shared.core.schedule import ScheduleSpec
@@ -108,7 +108,7 @@ class Operator(Process):
             if row.paused:
                 pausing.resume(db, row, missed, JOBS)
 
-        Schedules(self.engine, jobs=JOBS)._edit(schedule_id, edit)
+        edit_prepared(self.engine, JOBS, schedule_id, edit)
 
     def edit(self, spec: ScheduleSpec) -> None:
         """`cuebx schedules add --replace`."""
@@ -117,7 +117,7 @@ class Operator(Process):
             pausing.settle(db, row, missed, JOBS)
             definitions.replace(db, row, spec.bound_to(JOBS), Origin(edited_by="operator"))
 
-        Schedules(self.engine, jobs=JOBS)._edit(spec.id, edit)
+        edit_prepared(self.engine, JOBS, spec.id, edit)
 
     def hold(self, kind: str, name: str, *, on: bool) -> None:
         """A queue, or a job."""
