@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -17,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
 from scheduler_svc.planned import Planned, Written, in_batches, parameters, ready, tell
-from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore, to_epoch
+from scheduler_svc.reading import BATCH, DueSchedules
+from scheduler_svc.rows import DueRow, DueSchedule, to_epoch
 from shared.core.decide import clean_text
 from shared.core.firing import Tally, TriggerStuck, count_fires, kept_for, plan_fires
-from shared.core.jobspec import JobSpec, Queue
+from shared.core.jobspec import JobSpec
 from shared.db.engine import is_outage
 from shared.db.statements import statement
 from shared.failpoints import Point, failpoint
@@ -28,8 +28,6 @@ from shared.ports import Message
 
 log = structlog.get_logger(__name__)
 
-#: Schedules that one transaction writes at most.
-BATCH = 1000
 #: Steps of counting in one pass: about a tenth of a second.
 COUNTING_BUDGET = 4000
 FIRST_SHARE = 50
@@ -37,9 +35,6 @@ FIRST_SHARE = 50
 POLL_S = 1.0
 #: A schedule that is being edited at this moment is tried again after this time.
 CONTENDED_S = 0.05
-
-_COLUMNS = attrgetter(*DueRow.__slots__)
-_STORES = [queue.value for queue in Queue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +68,7 @@ class Firing:
         check_trust: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
-        #: One statement is a transaction by itself: BEGIN and COMMIT around it are two round trips more.
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._jobs = jobs
+        self._due = DueSchedules(engine, jobs)
         self._bound_s = bound_s
         self._check_trust = check_trust
         #: Read but not written yet: fires that are still to be counted, by schedule.
@@ -83,19 +76,20 @@ class Firing:
 
     def fire_due(self, only: Collection[str] | None = None) -> Pass:
         """One pass: at most BATCH schedules, and a bounded amount of counting. `only` limits it to these ids."""
-        began = time.monotonic()
-        head, rows = self._read(only)
-        broken: list[tuple[DueRow, str]] = []
-        for row in rows:
-            try:
-                self._counting[row.id] = (restore(row, self._jobs), None)
-            except Unreadable as error:
-                broken.append((row, str(error)))
+        look = self._due.read(self._counting, only)
+        head, broken = look.head, list(look.broken)
+        self._counting |= {schedule.row.id: (schedule, None) for schedule in look.schedules}
         planned = self._count(head.now, broken)
         if broken:
             self._break(broken)
-        written = [each for batch in in_batches(planned) for each in self._write(batch)]
-        if len(rows) == BATCH or self._counting:
+        if look.full and only is None:
+            self._due.read_ahead([*self._counting, *(each.schedule.row.id for each in planned)])
+        try:
+            written = [each for batch in in_batches(planned) for each in self._write(batch)]
+        except BaseException:
+            self._due.forget()
+            raise
+        if look.full or self._counting:
             wait_s = 0.0
         elif len(written) < len(planned):
             wait_s = CONTENDED_S
@@ -103,14 +97,14 @@ class Firing:
             read_at = to_epoch(head.now)
             times = [to_epoch(each.plan.next) - read_at for each in planned if each.plan.next is not None]
             upcoming = min([*times, *([] if head.next_due_s is None else [head.next_due_s])], default=None)
-            took_s = time.monotonic() - began
+            took_s = time.monotonic() - look.began_at
             wait_s = POLL_S if upcoming is None else min(POLL_S, max(0.0, upcoming - took_s))
         return Pass(
             wait_s=wait_s,
             relay_in_s=head.relay_in_s,
             schedules=len(written),
             runs=sum(each.row.runs - each.row.skipped for each in written),
-            due=len(rows) + len(self._counting),
+            due=look.due + len(self._counting),
             resets=head.resets,
             leases_lost=head.leases_lost,
             ready=ready(written),
@@ -127,17 +121,6 @@ class Firing:
                 raise TimeoutError(f"schedules are still due after {within_s:g} s: {', '.join(sorted(only))}")
             if not done.schedules:
                 time.sleep(done.wait_s)
-
-    def _read(self, only: Collection[str] | None) -> tuple[Any, list[DueRow]]:
-        params = {
-            "queues": _STORES,
-            "most": BATCH,
-            "counting": list(self._counting),
-            "only": None if only is None else list(only),
-        }
-        with self._reads.begin() as connection:
-            rows = connection.execute(statement("fire_due"), params).all()
-        return rows[0], [DueRow(*_COLUMNS(row)) for row in rows if row.id is not None]
 
     def _count(self, now: datetime, broken: list[tuple[DueRow, str]]) -> list[Planned]:
         """Plans for what could be counted within the budget; the rest stays in memory for the next pass.

@@ -12,6 +12,7 @@ import structlog
 
 import scheduler_svc.firing
 import scheduler_svc.outages
+import scheduler_svc.reading
 import scheduler_svc.redis_memory
 import scheduler_svc.relay
 import scheduler_svc.sweeper
@@ -72,8 +73,9 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> None:
     changes: dict[Any, dict[str, Any]] = {
         scheduler_svc.firing: {"time": clock, "log": quiet},
         scheduler_svc.outages: {"time": clock},
+        scheduler_svc.reading: {"time": clock},
         scheduler_svc.redis_memory: {"set_aside": _no_strangers, "log": quiet},
-        scheduler_svc.relay: {"log": quiet},
+        scheduler_svc.relay: {"time": clock, "log": quiet},
         scheduler_svc.sweeper: {"time": clock, "random": rand, "JOBS": _SweepersJobs(), "log": quiet},
         scheduler_svc.sync: {"log": quiet, "JOBS": JOBS},
         scheduler_svc.term: {"log": quiet, "JOBS": JOBS},

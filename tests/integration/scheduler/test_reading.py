@@ -1,0 +1,104 @@
+"""Of many schedules that are due, the next batch is read while the last one is being written."""
+
+import pytest
+from sqlalchemy import Engine
+
+from scheduler_svc import firing as firing_module
+from scheduler_svc import reading as reading_module
+from scheduler_svc.firing import Firing
+from scheduler_svc.leadership import NotLeading
+from scheduler_svc.schedules import Schedules
+from shared.core.schedule import ScheduleSpec, every
+from shared.jobs import JOBS
+from tests.integration.scheduler.books import Books
+from tests.wait import wait_until
+
+BATCH = 10
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (firing_module, reading_module):
+        monkeypatch.setattr(module, "BATCH", BATCH)
+
+
+@pytest.fixture
+def firing(engine: Engine) -> Firing:
+    return Firing(engine, JOBS, bound_s=5)
+
+
+def _add(books: Books, count: int) -> None:
+    """`s0` is due first."""
+    for n in range(count):
+        books.add(f"s{n}", due_in_s=-count + n, overlap="allow")
+
+
+def _read_ahead(firing: Firing) -> None:
+    """It is there now, and older than whatever happens next."""
+    ahead = firing._due._ahead
+    assert ahead is not None
+    wait_until(ahead.done, what="the batch that is read ahead")
+
+
+def _fired(books: Books) -> list[str]:
+    return [row.schedule_id for row in books.run("SELECT schedule_id FROM job_runs ORDER BY schedule_id")]
+
+
+def test_each_batch_is_another_and_every_schedule_fires_once(books: Books, firing: Firing) -> None:
+    _add(books, 25)
+    passes = [firing.fire_due() for _ in range(4)]
+    assert [done.schedules for done in passes] == [10, 10, 5, 0]
+    assert [done.wait_s for done in passes][:2] == [0.0, 0.0]
+    assert _fired(books) == sorted(f"s{n}" for n in range(25))
+
+
+def test_a_schedule_that_was_edited_or_removed_since_does_not_fire_as_it_was(
+    books: Books, firing: Firing, schedules: Schedules
+) -> None:
+    _add(books, 13)
+    firing.fire_due()
+    _read_ahead(firing)
+    schedules.remove("s10", actor="me")
+    schedules.add(ScheduleSpec(id="s11", job="daily_cleanup", trigger=every("1h")), actor="me", replace=True)
+    firing.fire_due()
+    firing.fire_due()
+    assert books.runs("s10") == []
+    assert [run.job for run in books.runs("s11")] == ["ping"], "what was due before the edit"
+    assert books.schedule("s11").job_state["job"] == "daily_cleanup"
+    assert len(books.runs("s12")) == 1
+
+
+def test_a_pass_that_may_not_write_leaves_its_batch_to_the_next_one(engine: Engine, books: Books) -> None:
+    """Given a pass that read ahead and was refused, when it may act again, then nothing has to wait for a later batch."""
+    trusted = False
+
+    def check_trust() -> None:
+        if not trusted:
+            raise NotLeading("not now")
+
+    firing = Firing(engine, JOBS, bound_s=5, check_trust=check_trust)
+    _add(books, 15)
+    with pytest.raises(NotLeading):
+        firing.fire_due()
+    assert _fired(books) == []
+    trusted = True
+    firing.fire_due()
+    assert _fired(books) == sorted(f"s{n}" for n in range(10))
+    firing.fire_due()
+    assert _fired(books) == sorted(f"s{n}" for n in range(15))
+
+
+def test_a_look_at_some_is_never_one_that_was_read_ahead(books: Books, firing: Firing) -> None:
+    _add(books, 15)
+    firing.fire_due()
+    assert firing.fire_due(["s14"]).schedules == 1
+    assert len(books.runs("s14")) == 1
+
+
+def test_what_cannot_be_restored_is_no_hindrance(books: Books, firing: Firing) -> None:
+    _add(books, 14)
+    books.run("UPDATE schedules SET job_state = '{}' WHERE id IN ('s3', 's12')")
+    firing.fire_due()
+    firing.fire_due()
+    assert len(_fired(books)) == 12
+    assert all(books.schedule(name).broken for name in ("s3", "s12"))
