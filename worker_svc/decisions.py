@@ -14,6 +14,6 @@ def decide_for(run: ClaimedRun, outcome: Outcome | BaseException) -> Decision:
     policy = JOBS[run.job].retry
     if isinstance(outcome, BaseException):
         return decide_error(outcome, run.attempt, run.max_attempts, policy, random.random)
-    if isinstance(outcome, Done):
+    if isinstance(outcome, Done) and outcome.result != {}:
         outcome = Done(storable(outcome.result))
     return decide_outcome(outcome, run.attempt, run.max_attempts, policy, random.random)

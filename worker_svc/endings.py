@@ -84,12 +84,13 @@ def tell(endings: Sequence[Ending]) -> None:
     plain: dict[str, list[Ending]] = defaultdict(list)
     for ending in endings:
         job = ending.attempt.run.job
-        metrics.ended(job if job in JOBS else "unknown", ending.state, now - ending.began)
         if ending.is_plain:
             plain[job].append(ending)
         else:
+            metrics.ended(job if job in JOBS else "unknown", ending.state, [now - ending.began])
             _tell_one(ending, now)
     for job, alike in plain.items():
+        metrics.ended(job, RunState.SUCCEEDED.value, [now - ending.began for ending in alike])
         if len(alike) < TOGETHER:
             for ending in alike:
                 _tell_one(ending, now)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -159,7 +158,7 @@ class Funnel:
                 )
         except Exception:
             log_of(run).exception("queue_not_paused", queue=run.queue, cause=error.kind.value)
-            return replace(decision, delay_s=error.probe_after_s)
+            return decision._replace(delay_s=error.probe_after_s)
         if began:
             log_of(run).error("queue_paused", queue=run.queue, cause=error.kind.value, reason=str(error))
         return decision

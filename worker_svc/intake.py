@@ -78,9 +78,13 @@ class Intake:
                 raise DatabaseAway(type(error).__name__) from error
             raise
         failpoint(Point.CLAIM_COMMITTED)
-        for run in runs:
-            if run.attempt == 1 and run.schedule_id is None:
-                self._pickup.observe((run.started_at - run.enqueued_at).total_seconds())
+        self._pickup.observe_all(
+            [
+                (run.started_at - run.enqueued_at).total_seconds()
+                for run in runs
+                if run.attempt == 1 and run.schedule_id is None
+            ]
+        )
         attempts = [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs]
         return Batch(attempts, messages, more=len(messages) == asked)
 

@@ -1,8 +1,7 @@
 """What becomes of a run, from how its handler ended and why it was stopped."""
 
 import asyncio
-from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from shared.core.decide import decide_handed_back
 from shared.core.errors import PauseQueue, PermanentError
@@ -15,8 +14,7 @@ from worker_svc.decisions import decide_for
 _OUTCOMES = get_args(Outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a handler ended: with a value, or with an error."""
 
     value: object = None

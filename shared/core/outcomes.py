@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -50,8 +51,7 @@ class Recorded:
 Outcome = Done | Retry | Snooze | Cancel | Recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the ledger writes for a run that was claimed.
 
     `run_at` or `delay_s` (from the database's now) hold for `pending` only. `free` gives the attempt back: the fence is

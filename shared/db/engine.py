@@ -80,6 +80,8 @@ def session_settings(bound_s: float) -> dict[str, str]:
 def lenient_json(raw: str) -> Any:
     """A JSON value; the text itself where Python cannot hold it (too deep, a number of thousands of digits), which no
     schema accepts: the row is parked by itself, instead of failing the whole statement with its neighbours (rule 9)."""
+    if raw == "{}":  # as most are
+        return {}
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -23,8 +23,7 @@ from shared.ports import Message
 Executor = AsyncConnection | AsyncSession
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedRun:
+class ClaimedRun(NamedTuple):
     """A run under this worker's lease. `attempt` is the fence: every write carries it."""
 
     id: UUID
@@ -42,8 +41,7 @@ class ClaimedRun:
     started_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The decision for one attempt of one run."""
 
     run_id: UUID
@@ -158,7 +156,7 @@ async def finish(db: Executor, finished: Sequence[Finished]) -> set[UUID]:
         run_ats=[f.decision.run_at for f in finished],
         free=[f.decision.free for f in finished],
         errors=[f.decision.error for f in finished],
-        results=[None if f.decision.result is None else json.dumps(f.decision.result) for f in finished],
+        results=[_json(f.decision.result) for f in finished],
     )
     return {row.id for row in rows}
 
@@ -220,6 +218,11 @@ async def replay(db: Executor, run_id: UUID, *, more_attempts: int) -> QueuedMes
     """Makes a dead run pending again; its next message, or None where it is not dead."""
     rows = await _execute(db, statement("replay"), id=run_id, more=more_attempts)
     return _queued(rows[0]) if rows else None
+
+
+def _json(result: Mapping[str, JsonValue] | None) -> str | None:
+    """Nearly all are empty."""
+    return json.dumps(result) if result else None if result is None else "{}"
 
 
 def _queued(row: Any) -> QueuedMessage:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Iterable, Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any, cast
-from uuid import UUID
 
+from asyncpg.pgproto.pgproto import UUID  # a uuid.UUID that is read and written ten times as fast
 from redis.asyncio import Redis
 
 from shared.ports import Message
@@ -92,7 +92,7 @@ class RedisTransport:
 
 
 def _encode(message: Message) -> str:
-    return f"{message.run_id}:{message.attempt}"
+    return f"{message.run_id!s}:{message.attempt}"
 
 
 def _decode(member: bytes) -> Message | None:

@@ -1,7 +1,6 @@
 """A worker process: the product's intake, attempts, leases, verdict, recorder and heartbeat, and handlers of the model's own."""
 
 from asyncio import CancelledError
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -130,7 +129,7 @@ class Worker(Process):
         if not self.knows(run.job):
             self.cluster.watch.unknown(run)
             decision = decide_unknown_job(run.job)
-            return decision if self.world.rules.on(10) else replace(decision, delay_s=0.0)
+            return decision if self.world.rules.on(10) else decision._replace(delay_s=0.0)
         if run.cancel_requested:
             return decide_for(run, Cancel("cancelled on request"))
         self.cluster.watch.began(run)

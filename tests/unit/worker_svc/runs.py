@@ -1,6 +1,5 @@
 """Claimed runs for tests that need no database."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -27,7 +26,7 @@ _RUN = ClaimedRun(
 
 
 def claimed(**changes: Any) -> ClaimedRun:
-    return replace(_RUN, **{"id": uuid4(), **changes})
+    return _RUN._replace(**{"id": uuid4(), **changes})
 
 
 def attempt_at(now: float = 0.0, **changes: Any) -> Attempt:
