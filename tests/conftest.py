@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from hypothesis import settings
 from local_stack.postgres import EmbeddedPostgres
 from local_stack.valkey import EmbeddedValkey
 from tests.databases import Databases
+from tests.schedule import Schedule, spread
 from tests.scratch import scratch_directory
 
 # A busy machine is no finding, and a suite that draws anew each time is red by chance: `make fuzz` and `make model` search.
@@ -28,6 +30,16 @@ POSTGRES_SETTINGS = {
     "max_wal_size": "128MB",
     "min_wal_size": "32MB",
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule | None:
+    return Schedule(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one process of several
+        items[:] = spread(items)
 
 
 @pytest.fixture(scope="session")

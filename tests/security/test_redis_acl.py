@@ -28,8 +28,6 @@ from tests.security.traffic import (
 from tests.stripe_sandbox import StripeSandbox, stripe_sandbox
 from tests.wait import wait_until
 
-pytestmark = pytest.mark.xdist_group("redis-acl")
-
 SCHEDULER, WORKER, API, OPERATOR = "cuebx-scheduler", "cuebx-worker", "cuebx-api", "cuebx-operator"
 OURS = (SCHEDULER, WORKER, API, OPERATOR)
 #: A run that says queued and has no message: the sweeper's slow check has to find it.

@@ -10,7 +10,7 @@ from tests.chaos.bounds.measure import Measure
 from tests.chaos.bounds.measures import MEASURES
 from tests.chaos.bounds.tries import one_try
 
-pytestmark = [pytest.mark.bounds, pytest.mark.xdist_group("bounds")]
+pytestmark = pytest.mark.bounds
 #: Of 1 the outage is short; of 3 it is short, too, and silent where it is the network's.
 NUMBERS = {True: (1, 3), False: (1,)}
 TRIES = [

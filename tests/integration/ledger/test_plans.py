@@ -18,9 +18,6 @@ from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
 from shared.db.statements import statement
 from tests.databases import Databases
 
-#: Filling the ledger takes seconds: once for each state of the statistics, not once for each worker of xdist, too.
-pytestmark = pytest.mark.xdist_group("plans")
-
 HISTORY = 200_000
 LIVE = 300
 BATCH = 100

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-#: All test files are parsed for it: once.
-pytestmark = pytest.mark.xdist_group("rules-table")
 TABLE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "rules_table.py"))
 
 
