@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from local_stack.auditor import fencing, firing, ledger, refunds, reminders, runs
 from local_stack.auditor.findings import Finding
@@ -38,7 +38,13 @@ def audit(
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """For an audit while fires go on: all of it is read as it was at one moment. Read the providers' books before."""
+    """For an audit while fires go on: all of it is read as it was at one moment. Read the providers' books before.
+
+    The engine's bounds do not apply: an audit judges between its reads, for minutes after a long history, and holds no lock that
+    anybody waits for.
+    """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {bound} = 0"))
         yield connection
         connection.rollback()

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
-
 from local_stack import auditor
 from local_stack.auditor import Finding, Known, Rest
 from tests.brevo_sandbox import BrevoSandbox
@@ -24,7 +22,5 @@ def audit(work: Work, stripe: StripeSandbox, brevo: BrevoSandbox, rest: Rest | N
         stages=STAGES if rest is not None else None,
     )
     # One snapshot: schedules fire on, and a fire between two reads would look like one too many.
-    with work.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        # It judges in between, which takes a while after a flood of runs; it holds no lock that anybody waits for.
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
+    with auditor.snapshot(work.engine) as connection:
         return auditor.audit(connection, stripe=stripe.books(), brevo=brevo.books(), known=known, rest=rest)

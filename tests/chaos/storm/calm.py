@@ -26,6 +26,7 @@ SELECT 'run ' || id || ' (' || job || ') is ' || state || ', attempt ' || attemp
 WHERE state IN ('pending', 'queued', 'running') AND enqueued_at <= :at AND run_at <= clock_timestamp()
   AND NOT EXISTS (SELECT FROM pauses WHERE kind = 'queue' AND name = queue)
 LIMIT 5"""
+_UNDER_WAY = "SELECT FROM job_runs WHERE job = :job AND state IN ('pending', 'queued', 'running') LIMIT 1"
 _EFFECTS = """
 SELECT 'refund ' || id || ' is ' || status AS what FROM refunds WHERE status IN ('pending', 'processing')
   AND NOT EXISTS (SELECT FROM job_runs r WHERE r.id = run_id AND r.state = 'pending' AND r.run_at > clock_timestamp())
@@ -79,9 +80,10 @@ def _open_effects(cluster: Cluster, at: datetime) -> Sequence[str]:
 
 
 def _nudge(work: Work) -> None:
-    """Built-in schedules do this every ten minutes."""
+    """Built-in schedules do this every ten minutes, and skip what still runs, as is done here."""
     for job in (jobs.RECONCILE_REFUNDS, jobs.CONFIRM_REMINDERS):
-        work.enqueue(job, [NoArgs()])
+        if not work.rows(_UNDER_WAY, job=job.name):
+            work.enqueue(job, [NoArgs()])
 
 
 def _until(

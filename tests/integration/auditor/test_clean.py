@@ -1,8 +1,10 @@
 """A history in which all is right has no findings, with a flight recorder and without."""
 
 import pytest
+from sqlalchemy import text
 
-from local_stack.auditor import Finding, Known, report
+from local_stack.auditor import Finding, Known, report, snapshot
+from shared.db.engine import sync_engine
 from tests.integration.auditor.world import World
 
 
@@ -28,3 +30,13 @@ def test_a_report_counts_by_invariant_and_names_what_is_wrong(capsys: pytest.Cap
     assert "is paid 2 times" in told
     assert "is paid 3 times" not in told
     assert "and 1 more" in told
+
+
+def test_an_audit_may_take_longer_than_the_bounds_of_the_engine_that_it_reads_with(database_url: str) -> None:
+    engine = sync_engine(database_url, application="test", bound_s=0.2)
+    with snapshot(engine) as connection:
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+        assert connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "0"
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "200ms"
+    engine.dispose()
