@@ -15,7 +15,7 @@ _MANY = os.environ.get("MODEL_EXAMPLES")
 
 #: A little, and always the same, in `make test`; as much as MODEL_EXAMPLES says, and at random, where it is set.
 PROFILE = settings(
-    max_examples=int(_MANY or 250),
+    max_examples=int(_MANY or 60),
     derandomize=_MANY is None,
     database=None,
     deadline=None,
