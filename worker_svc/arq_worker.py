@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: How long an idle worker waits for a push before it looks by itself.
 BACKSTOP_S = 2.0
+#: And one that has runs: Redis wakes whoever has waited longest, which shall be an idle one.
+BUSY_WAIT_S = 0.25
 #: How long a stopping worker waits for the answer to a claim.
 SETTLE_S = 3.0
 #: Handlers that have ended need no slot while their outcomes are written: the next ones are claimed meanwhile. So many
@@ -74,7 +76,7 @@ class QueueWorker(Worker):
         # Shielded: what a stopping worker has claimed already, it runs.
         self._claiming = asyncio.create_task(self._claim_and_start(free))
         if not await asyncio.shield(self._claiming):
-            await self._intake.wait(BACKSTOP_S)
+            await self._intake.wait(BUSY_WAIT_S if self._working else BACKSTOP_S)
 
     async def _claim_and_start(self, free: int) -> bool:
         batch = await self._intake.claim(free)
