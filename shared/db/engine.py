@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,7 +67,8 @@ def session_settings(bound_s: float) -> dict[str, str]:
     """PostgreSQL settings that bound each transaction to `bound_s` seconds, and a day to 24 hours: drivers send a duration as
     days and seconds, and a day of a server's own zone may have 23.
 
-    `transaction_timeout` exists from version 17 on; it is set per transaction where it does (`bound_transaction`).
+    The options of a database URL cannot change them. `transaction_timeout` exists from version 17 on; it is set per
+    transaction where it does (`bound_transaction`).
     """
     ms = str(max(1, int(bound_s * 1000)))
     return {
@@ -115,10 +117,10 @@ class Database:
         }
         args["server_settings"] = {
             "application_name": application,
-            **session_settings(bound_s),
             "jit": "off",
             **(_BY_ID if by_id else {}),
             **args.get("server_settings", {}),
+            **session_settings(bound_s),  # whatever the URL's options say
         }
         self.engine: AsyncEngine = create_async_engine(
             driver.url,
@@ -197,9 +199,18 @@ def _ping_idle_ones(engine: Engine) -> None:
 
 
 def sync_engine(
-    url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
+    url: str,
+    *,
+    application: str,
+    bound_s: float,
+    pool_size: int = 3,
+    pre_ping: bool = True,
+    single: bool = False,
 ) -> Engine:
-    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
+    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`.
+
+    `single`: each statement commits by itself. An execution option would switch a connection there and back each time.
+    """
     driver = for_psycopg2(url)
     settings = {**session_settings(bound_s), "jit": "off"}  # compiling a batch statement takes longer than it
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -218,6 +229,7 @@ def sync_engine(
             "tcp_user_timeout": int(bound_s * 1000) + 5000,
         },
         json_deserializer=lenient_json,
+        isolation_level="AUTOCOMMIT" if single else None,
         hide_parameters=True,
         pool_pre_ping=pre_ping,
         pool_size=pool_size,
@@ -225,5 +237,14 @@ def sync_engine(
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_recycle=1800,
     )
+    if "PGTZ" in os.environ:
+        event.listen(engine, "connect", _be_in_utc)
     send_lists_as_literals(engine)
     return engine
+
+
+def _be_in_utc(connection: Any, _: object) -> None:
+    """libpq sends the zone of that variable, which counts for more than our options."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()

@@ -159,6 +159,7 @@ def _number(query: Mapping[str, Any], name: str) -> int:
 
 
 def _parse_options(options: str) -> dict[str, str]:
-    """libpq's `-c name=value -c name=value`."""
-    words = options.replace("-c", " ").split()
-    return dict(word.split("=", 1) for word in words if "=" in word)
+    """libpq's `-c name=value --name=value`; a space in a value has a backslash before it. PostgreSQL does not mind the case
+    of a name, and the last of two counts."""
+    found = re.findall(r"(?:^|(?<=\s))(?:-c\s*|--)([^\s=]+)=((?:\\.|[^\s\\])*)", options)
+    return {name.replace("-", "_").lower(): re.sub(r"\\(.)", r"\1", value) for name, value in found}

@@ -78,6 +78,27 @@ async def test_every_connection_of_both_sides_is_bounded(database_url: str, sett
         await database.close()
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["-c%20timezone%3DAsia/Kolkata", "-cTimeZone%3DAsia/Kolkata", "--timezone%3DAsia/Kolkata%20-c%20lock_timeout%3D0"],
+)  # fmt: skip
+async def test_sessions_of_both_sides_are_in_utc_and_bounded_whatever_url_and_environment_say(
+    database_url: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Kolkata")
+    url = f"{database_url}?options={options}"
+    database = Database(url, application="test", bound_s=1.5)
+    engine = sync_engine(url, application="test", bound_s=1.5)
+    try:
+        for setting, shown in (("timezone", "UTC"), ("lock_timeout", "1500ms")):
+            assert await database.rows(f"SHOW {setting}") == [(shown,)]
+            with engine.connect() as connection:
+                assert connection.execute(text(f"SHOW {setting}")).scalar() == shown
+    finally:
+        engine.dispose()
+        await database.close()
+
+
 @pytest.mark.rule(15)
 async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(database_url: str) -> None:
     stopped = Database(database_url, application="test", bound_s=0.2)

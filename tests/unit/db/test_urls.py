@@ -32,6 +32,11 @@ def test_every_spelling_becomes_the_url_of_each_driver(scheme: str) -> None:
             "options=-c%20search_path%3Da%20-cjit%3Doff",
             {"server_settings": {"search_path": "a", "jit": "off"}},
         ),
+        ("options=--search-path%3Dmy-customers", {"server_settings": {"search_path": "my-customers"}}),
+        (
+            "options=-c%20TimeZone%3Da%20-ctimezone%3Db%20-c%20x.y%3Do%5C%20o",
+            {"server_settings": {"timezone": "b", "x.y": "o o"}},
+        ),
         ("connect_timeout=7", {"timeout": 7.0}),
         ("connect_timeout=0", {}),
         ("statement_cache_size=0", {"statement_cache_size": 0}),
