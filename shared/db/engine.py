@@ -199,18 +199,9 @@ def _ping_idle_ones(engine: Engine) -> None:
 
 
 def sync_engine(
-    url: str,
-    *,
-    application: str,
-    bound_s: float,
-    pool_size: int = 3,
-    pre_ping: bool = True,
-    single: bool = False,
+    url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
 ) -> Engine:
-    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`.
-
-    `single`: each statement commits by itself. An execution option would switch a connection there and back each time.
-    """
+    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
     driver = for_psycopg2(url)
     settings = {**session_settings(bound_s), "jit": "off"}  # compiling a batch statement takes longer than it
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -229,7 +220,6 @@ def sync_engine(
             "tcp_user_timeout": int(bound_s * 1000) + 5000,
         },
         json_deserializer=lenient_json,
-        isolation_level="AUTOCOMMIT" if single else None,
         hide_parameters=True,
         pool_pre_ping=pre_ping,
         pool_size=pool_size,
