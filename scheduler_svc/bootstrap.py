@@ -15,6 +15,7 @@ from scheduler_svc.leader_lock import LeaderLock
 from scheduler_svc.notices import RELAY, SCHEDULES, NoticeListener
 from scheduler_svc.outages import POSTGRES, REDIS, Outages
 from scheduler_svc.presence import Presence
+from scheduler_svc.reading import single_statements
 from scheduler_svc.term import Resources
 from shared.db.engine import Database, sync_engine
 from shared.health import HealthServer, Readiness
@@ -39,14 +40,15 @@ class Scheduler:
 
     candidate: Candidate
     components: Sequence[Component]
-    engine: Engine
+    engines: Sequence[Engine]
     database: Database
     redis: Redis
 
     async def close(self) -> None:
         await self.redis.aclose()
         await self.database.close()
-        await asyncio.to_thread(self.engine.dispose)
+        for engine in self.engines:
+            await asyncio.to_thread(engine.dispose)
 
 
 def transaction_bound_s(leader_ttl_s: float) -> float:
@@ -61,7 +63,10 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
     ttl_s, holder = settings.leader_ttl_s, process_name()
     bound_s = transaction_bound_s(ttl_s)
     definitions = builtin_schedules(settings)
-    engine = sync_engine(database_url, application=APPLICATION, bound_s=bound_s, pre_ping=False)
+    engine, reads = (
+        sync_engine(database_url, application=APPLICATION, bound_s=bound_s, pool_size=size, pre_ping=False)
+        for size in (3, 1)
+    )
     database = Database(database_url, application=APPLICATION, bound_s=bound_s, pre_ping=False)
     redis = connect(redis_url, client_name=APPLICATION)
     resources = Resources(
@@ -74,6 +79,7 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
         leader_ttl_s=ttl_s,
         lease_s=settings.run_lease_s,
         bound_s=bound_s,
+        reads=single_statements(reads),
     )
     candidate = Candidate(resources, LeaderLock(redis_url, ttl_s), holder)
     listener = NoticeListener(
@@ -87,7 +93,7 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
     return Scheduler(
         candidate,
         [listener, Presence(redis, candidate, holder), MemoryWatch(redis, readiness), candidate],
-        engine,
+        [engine, reads],
         database,
         redis,
     )

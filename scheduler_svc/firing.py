@@ -57,7 +57,8 @@ class Pass:
 
 class Firing:
     """Fires what is due. `check_trust` raises where this process may no longer act as leader; it is asked right before
-    each write. `bound_s` limits a transaction as a whole where PostgreSQL can (17)."""
+    each write. `bound_s` limits a transaction as a whole where PostgreSQL can (17). `reads`: an engine of single statements, for
+    one who looks all the time."""
 
     def __init__(
         self,
@@ -66,9 +67,10 @@ class Firing:
         *,
         bound_s: float,
         check_trust: Callable[[], None] = lambda: None,
+        reads: Engine | None = None,
     ) -> None:
         self._engine = engine
-        self._due = DueSchedules(engine, jobs)
+        self._due = DueSchedules(reads or engine.execution_options(isolation_level="AUTOCOMMIT"), jobs)
         self._bound_s = bound_s
         self._check_trust = check_trust
         #: Read but not written yet: fires that are still to be counted, by schedule.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from scheduler_svc.rows import DueRow, DueSchedule, Unreadable, restore
 from shared.core.jobspec import JobSpec, Queue
@@ -41,12 +41,22 @@ class Look:
         return self.due == BATCH
 
 
-class DueSchedules:
-    """Whoever fires has one of its own."""
+def single_statements(engine: Engine) -> Engine:
+    """Has each statement commit by itself: BEGIN and COMMIT around one would be two round trips more, and an execution
+    option, which switches a connection there and back, is one."""
 
-    def __init__(self, engine: Engine, jobs: Mapping[str, JobSpec[Any]]) -> None:
-        #: One statement is a transaction by itself: BEGIN and COMMIT around it are two round trips more.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def connected(connection: Any, _record: object) -> None:
+        connection.autocommit = True
+
+    event.listen(engine, "connect", connected)
+    return engine
+
+
+class DueSchedules:
+    """Whoever fires has one of its own, on an engine of single statements."""
+
+    def __init__(self, reads: Engine, jobs: Mapping[str, JobSpec[Any]]) -> None:
+        self._reads = reads
         self._jobs = jobs
         self._ahead: Future[Look] | None = None
 
@@ -73,7 +83,7 @@ class DueSchedules:
             "counting": list(without),
             "only": None if only is None else list(only),
         }
-        with self._engine.begin() as connection:
+        with self._reads.begin() as connection:
             rows = connection.execute(statement("fire_due"), params).all()
         schedules, broken = [], []
         for row in (DueRow(*_COLUMNS(each)) for each in rows if each.id is not None):

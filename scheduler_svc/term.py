@@ -44,6 +44,7 @@ class Resources:
     leader_ttl_s: float
     lease_s: float
     bound_s: float
+    reads: Engine | None = None
 
 
 class Term:
@@ -139,7 +140,8 @@ class Term:
                 log.error("firing_failed", error=describe(outcome), exc_info=outcome)
 
     def _new_firing(self) -> Firing:
-        return Firing(self._r.engine, JOBS, bound_s=self._r.bound_s, check_trust=self._leadership.check)
+        r = self._r
+        return Firing(r.engine, JOBS, bound_s=r.bound_s, check_trust=self._leadership.check, reads=r.reads)
 
 
 async def begin_term(database: Database, holder: str) -> int:

@@ -29,7 +29,14 @@ _SPELLED: dict[type, Callable[[Any], str]] = {
 
 def array_literal(values: list[Any]) -> str:
     """`{…}`, as `CAST(:values AS text[])` and the like read it. Raises KeyError for a type that is not known here."""
-    return "{" + ",".join([_SPELLED[type(value)](value) for value in values]) + "}"
+    return "{" + ",".join([(_SPELLED.get(type(value)) or _kin(value))(value) for value in values]) + "}"
+
+
+def _kin(value: object) -> Callable[[Any], str]:
+    """Of a type that is a text as well, as members of enumerations are."""
+    if isinstance(value, str):
+        return _quoted
+    raise KeyError(type(value))
 
 
 def send_lists_as_literals(engine: Engine) -> None:

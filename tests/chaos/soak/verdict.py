@@ -16,7 +16,7 @@ STEP_MIB = 2.0
 JUDGED_S = 600.0
 #: Connections that a process may open to PostgreSQL: its pools with their overflow.
 POSTGRES_LIMITS: Mapping[str, float] = {
-    "scheduler": (3 + 2) + (5 + 5),  # the firing path; relay, sweeper, election
+    "scheduler": (3 + 2) + (1 + 2) + (5 + 5),  # the firing path and its reads; relay, sweeper, election
     "worker": (8 + 8) + (1 + 1),  # handlers, claims and outcomes; heartbeat
     "api": 10 + 10,
 }

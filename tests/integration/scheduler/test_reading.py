@@ -7,8 +7,10 @@ from scheduler_svc import firing as firing_module
 from scheduler_svc import reading as reading_module
 from scheduler_svc.firing import Firing
 from scheduler_svc.leadership import NotLeading
+from scheduler_svc.reading import DueSchedules, single_statements
 from scheduler_svc.schedules import Schedules
 from shared.core.schedule import ScheduleSpec, every
+from shared.db.engine import sync_engine
 from shared.jobs import JOBS
 from tests.integration.scheduler.books import Books
 from tests.wait import wait_until
@@ -102,3 +104,20 @@ def test_what_cannot_be_restored_is_no_hindrance(books: Books, firing: Firing) -
     firing.fire_due()
     assert len(_fired(books)) == 12
     assert all(books.schedule(name).broken for name in ("s3", "s12"))
+
+
+def test_a_look_is_one_statement_and_leaves_no_transaction_behind(database_url: str, books: Books) -> None:
+    """Given an engine of single statements, then PostgreSQL is sent nothing but the look, on one connection."""
+    reads = single_statements(sync_engine(database_url, application="looks", bound_s=5, pool_size=1))
+    try:
+        looking = DueSchedules(reads, JOBS)
+        looking.read([])
+        books.add("a", due_in_s=-1)
+        assert [each.row.id for each in looking.read([]).schedules] == ["a"]
+        [left] = books.run(
+            "SELECT state, query FROM pg_stat_activity WHERE application_name = 'looks' AND datname = current_database()"
+        )
+        assert left.state == "idle"
+        assert "head.next_due_s" in left.query
+    finally:
+        reads.dispose()

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.core.jobspec import Queue
 from shared.db.arrays import array_literal
 
 
@@ -14,6 +15,7 @@ from shared.db.arrays import array_literal
         ([], "{}"),
         (["a", "NULL", ""], '{"a","NULL",""}'),
         (['say "no"', "back\\slash", "{a,b}"], r'{"say \"no\"","back\\slash","{a,b}"}'),
+        ([Queue.REFUNDS, "x"], '{"refunds","x"}'),
         ([1, None, -3], "{1,NULL,-3}"),
         ([0.1, float("inf"), 1764340000.123456], "{0.1,inf,1764340000.123456}"),
         ([True, False], "{True,False}"),
