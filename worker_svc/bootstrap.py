@@ -82,6 +82,14 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
             pool_size=5,
         )
         opened.push_async_callback(database.close)
+        by_id = Database(
+            settings.database_url.get_secret_value(),
+            application=f"cuebx-refunds {name}",
+            bound_s=settings.run_lease_s * 0.8,
+            pool_size=3,  # one for each of the steps; none is made where no refund is served
+            by_id=True,
+        )
+        opened.push_async_callback(by_id.close)
         redis = connect(settings.redis_url.get_secret_value(), client_name=f"cuebx-worker-{name}")
         opened.push_async_callback(redis.aclose)
         enqueuer = Enqueuer(database, RedisTransport(redis))
@@ -104,6 +112,7 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
             stripe_rate_per_s=settings.stripe_rate_per_s,
             stripe_total_rate_per_s=settings.stripe_total_rate_per_s,
             retention=timedelta(days=settings.run_retention_days),
+            by_id=by_id,
         )
         log.info("services_opened")
         yield services, redis

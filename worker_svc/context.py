@@ -19,6 +19,7 @@ from shared.enqueue import Enqueuer
 from shared.ports import Clock, Mailer, RateLimiter, RefundGateway, Renderer
 from worker_svc.decisions import decide_for
 from worker_svc.lease import Lease
+from worker_svc.refund_steps import RefundSteps
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,12 @@ class Services:
     retention: timedelta
     #: Rendering reminders takes the whole processor: one run does at a time, and the next may be another worker's.
     rendering_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: For statements that look a batch of rows up by their ids; `database` where there is none for them.
+    by_id: Database | None = None
+    refund_steps: RefundSteps = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refund_steps", RefundSteps(self.by_id or self.database))
 
 
 def log_of(run: ClaimedRun) -> BoundLogger:

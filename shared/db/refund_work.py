@@ -86,15 +86,14 @@ async def sent(db: Executor, refund_id: UUID, generation: int) -> Sent:
     return Sent(row.first_sent, row.key_spent)
 
 
-async def refuse_busy(db: Executor, refund: Refund) -> None:
-    """Raises PaymentBusy where `start_attempt` would, before anything is asked of the provider for nothing."""
+async def is_busy(db: Executor, refund: Refund) -> bool:
+    """Whether `start_attempt` would raise PaymentBusy: nothing need be asked of the provider for nothing."""
     others = select(Refund.id).where(
         Refund.payment_intent_id == refund.payment_intent_id,
         Refund.status == RefundStatus.PROCESSING.value,
         Refund.id != refund.id,
     )
-    if (await db.execute(others)).first() is not None:
-        raise PaymentBusy(refund.payment_intent_id)
+    return (await db.execute(others)).first() is not None
 
 
 async def start_attempt(session: AsyncSession, refund: Refund, run_id: UUID, attempt: int) -> UUID:

@@ -13,6 +13,10 @@ from typing import Any, NoReturn, cast
 import httpx
 import stripe
 
+#: A connection that has rested for longer is not used again. Servers close theirs after 5 s and more: a request that leaves
+#: at that very moment fails, and nobody knows what became of it.
+KEEP_ALIVE_S = 2.0
+
 
 class StripeHttp(stripe.HTTPClient):
     """As many connections as there are calls at once; the one that was used last is used first."""
@@ -45,7 +49,9 @@ class StripeHttp(stripe.HTTPClient):
 
     def _another(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=self._tls, timeout=self._timeout_s, limits=httpx.Limits(max_connections=1)
+            verify=self._tls,
+            timeout=self._timeout_s,
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE_S),
         )
 
     def _handle_request_error(self, error: Exception) -> NoReturn:

@@ -7,7 +7,7 @@ from shared.core.errors import RateLimited
 from shared.core.outcomes import Outcome, Retry, Snooze
 from shared.core.refunds import Failure, Otherwise, RefundStatus, Verdict
 from shared.db import refund_work
-from shared.db.models import Refund
+from shared.db.refund_steps import Taken
 from shared.ports import (
     AlreadyRefunded,
     CredentialsRejected,
@@ -28,29 +28,27 @@ class Payment:
     Raises refund_work.PaymentBusy, and what reading calls raise: hand those to `after_…_reading`.
     """
 
-    def __init__(self, ctx: JobContext, refund: Refund) -> None:
+    def __init__(self, ctx: JobContext, taken: Taken) -> None:
         self._ctx = ctx
-        self._refund = refund
+        self._taken = taken
+        self._refund = refund = taken.refund
         self._log = ctx.log.bind(refund_id=str(refund.id), generation=refund.generation)
         self.calls = StripeCalls(ctx)
         self._settling = Settling(ctx, refund, self._log)
-        self._unresolved = False
+        self._unresolved = taken.sent.unresolved
 
     @property
     def _last(self) -> bool:
         return self._ctx.run.attempt >= self._ctx.run.max_attempts
 
     async def go_on(self) -> Outcome:
-        async with self._ctx.services.database.begin() as connection:
-            sent = await refund_work.sent(connection, self._refund.id, self._refund.generation)
-            if not sent.unresolved:
-                await refund_work.refuse_busy(connection, self._refund)
-        self._unresolved = sent.unresolved
-        if not core.may_send(sent.first):
+        if self._taken.busy and not self._unresolved:
+            raise refund_work.PaymentBusy(self._refund.payment_intent_id)
+        if not core.may_send(self._taken.sent.first):
             return await self._look_or(
                 Otherwise.REVIEW, "the first attempt is too old for its key to be sent again"
             )
-        if not sent.unresolved:
+        if not self._unresolved:
             stop = await self._check_payment()
             if stop is not None:
                 return await self._settling.decide(stop)
@@ -77,6 +75,10 @@ class Payment:
 
     async def _start(self) -> Outcome | None:
         """Puts the attempt on record; or why there is none now."""
+        self._settling.attempt_id = await self._ctx.services.refund_steps.start(self._refund)
+        return None if self._settling.attempt_id is not None else await self._start_alone()
+
+    async def _start_alone(self) -> Outcome | None:
         async with self._ctx.services.database.session() as session:
             refund = await self._settling.mine(session)
             cancelled = await refund_work.hold_run(session, self._ctx.run.id, self._ctx.run.attempt)
@@ -114,7 +116,7 @@ class Payment:
         if self._unresolved:
             # The key repeats what Stripe said at first: by now the refund may have failed.
             answer = await self.calls.retrieve(answer.id) or answer
-        return await self._settling.apply(answer)
+        return await self._settling.apply(answer, self._refund)
 
     async def _after(self, failure: Failure, error: Exception) -> Outcome:
         """The call failed: note it, see whether anybody is served, then go by the table."""
@@ -137,7 +139,7 @@ class Payment:
         same = [each for each in found if self._generation(each) == self._refund.generation]
         others = [each for each in found if each not in same and each.status not in core.VOID]
         if len(same) == 1 and not others:
-            return await self._settling.apply(same[0])
+            return await self._settling.apply(same[0], self._refund)
         if same or others:
             ids = ", ".join(f"{each.id} ({each.status})" for each in same + others)
             text = f"Stripe shows refunds with its metadata that should not be there: {ids}"

@@ -10,9 +10,12 @@ from shared.core.errors import Fenced
 from shared.core.outcomes import Cancel, Done, Recorded
 from shared.core.refunds import RefundStatus, Verdict
 from shared.db import refund_work
+from shared.db.ledger import Finished
 from shared.db.models import Refund
+from shared.db.refund_steps import Settle
 from shared.ports import ProviderRefund
 from worker_svc.context import JobContext
+from worker_svc.decisions import decide_for
 
 
 class Settling:
@@ -46,8 +49,10 @@ class Settling:
             await refund_work.hold_run(session, self._ctx.run.id, self._ctx.run.attempt)
             await refund_work.end_attempt(session, self.attempt_id, outcome=outcome, error=str(error))
 
-    async def apply(self, found: ProviderRefund) -> Recorded:
-        """Stripe has the refund: as the answer to a call, or in a list with our metadata."""
+    async def apply(self, found: ProviderRefund, seen: Refund) -> Recorded:
+        """Stripe has the refund: as the answer to a call, or in a list with our metadata. `seen`: what was asked for."""
+        if self.attempt_id is not None and await self._apply_together(found, seen, self.attempt_id):
+            return Recorded()
         async with self._ctx.services.database.session() as session:
             refund = await self.mine(session)
             verdict = _judge(refund, found)
@@ -58,6 +63,16 @@ class Settling:
             recorded = await self._end(session, refund, verdict, found.id)
         self._tell(verdict, found.id)
         return recorded
+
+    async def _apply_together(self, found: ProviderRefund, seen: Refund, attempt_id: UUID) -> bool:
+        """What an attempt has asked for is frozen, and the rest of what is judged by is compared when it is written."""
+        run, verdict = self._ctx.run, _judge(seen, found)
+        decision = decide_for(run, _done(verdict, found.id))
+        step = Settle(seen, attempt_id, found.id, verdict, Finished(run.id, run.attempt, decision))
+        settled = await self._ctx.services.refund_steps.settle(step)
+        if settled:
+            self._tell(verdict, found.id)
+        return settled
 
     async def decide(self, verdict: Verdict) -> Recorded:
         """Stripe has no refund, or none that can be trusted."""
@@ -71,9 +86,7 @@ class Settling:
         self, session: AsyncSession, refund: Refund, verdict: Verdict, provider_refund_id: str | None
     ) -> Recorded:
         await refund_work.settle(session, refund, verdict, self._owner, provider_refund_id=provider_refund_id)
-        return await self._ctx.complete(
-            session, Done({"status": verdict.status.value, "provider_refund_id": provider_refund_id})
-        )
+        return await self._ctx.complete(session, _done(verdict, provider_refund_id))
 
     def _tell(self, verdict: Verdict, provider_refund_id: str | None) -> None:
         tell_verdict(self._log, verdict, provider_refund_id)
@@ -99,6 +112,10 @@ def tell_verdict(log: BoundLogger, verdict: Verdict, provider_refund_id: str | N
         log.error("refund_needs_review", **fields)
     else:
         log.info("refund_settled", **fields)
+
+
+def _done(verdict: Verdict, provider_refund_id: str | None) -> Done:
+    return Done({"status": verdict.status.value, "provider_refund_id": provider_refund_id})
 
 
 def _judge(refund: Refund, found: ProviderRefund) -> Verdict:

@@ -19,7 +19,7 @@ from shared.core.jobspec import NoArgs
 from shared.core.outcomes import Cancel, Done, Outcome, Snooze
 from shared.core.states import LIVE
 from shared.db import refund_work, refunds
-from shared.db.models import Refund
+from shared.db.refund_steps import Take, Taken
 from shared.jobs import RefundArgs
 from shared.ports import CredentialsRejected, OutcomeUnknown
 from worker_svc.context import JobContext
@@ -52,7 +52,7 @@ async def process_pending_refunds(ctx: JobContext, _: NoArgs) -> Done:
 async def process_refund(ctx: JobContext, args: RefundArgs) -> Outcome:
     """Pays one refund, once, or finds out what became of an earlier try."""
     taken = await _take(ctx, args.refund_id)
-    if not isinstance(taken, Refund):
+    if not isinstance(taken, Taken):
         return taken
     payment = Payment(ctx, taken)
     try:
@@ -66,11 +66,14 @@ async def process_refund(ctx: JobContext, args: RefundArgs) -> Outcome:
         return await payment.after_forbidden_reading(error)
 
 
-async def _take(ctx: JobContext, refund_id: UUID) -> Refund | Outcome:
-    """The refund, which names this attempt from now on; or why there is nothing to do.
+async def _take(ctx: JobContext, refund_id: UUID) -> Taken | Outcome:
+    """The refund, which names this attempt from now on; or why there is nothing to do."""
+    asked = Take(refund_id, ctx.run.id, ctx.run.attempt)
+    return await ctx.services.refund_steps.take(asked) or await _take_alone(ctx, refund_id)
 
-    A run that the refund does not name (enqueued by hand) adopts it only if the named one is gone (rule 28).
-    """
+
+async def _take_alone(ctx: JobContext, refund_id: UUID) -> Taken | Outcome:
+    """A run that the refund does not name (enqueued by hand) adopts it only if the named one is gone (rule 28)."""
     async with ctx.services.database.session() as session:
         refund = await refund_work.locked(session, refund_id)
         if refund is None:
@@ -81,7 +84,8 @@ async def _take(ctx: JobContext, refund_id: UUID) -> Refund | Outcome:
         if refund.run_id != ctx.run.id and await refund_work.run_state(session, refund.run_id) in LIVE:
             return await ctx.complete(session, Cancel(f"run {refund.run_id} has this refund"))
         refund.run_id, refund.run_attempt = ctx.run.id, ctx.run.attempt
-        if cancelled and not (await refund_work.sent(session, refund.id, refund.generation)).unresolved:
+        sent = await refund_work.sent(session, refund.id, refund.generation)
+        if cancelled and not sent.unresolved:
             return await let_go(ctx, session, refund)
         await session.flush()
-    return refund
+        return Taken(refund, sent, await refund_work.is_busy(session, refund))

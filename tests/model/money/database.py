@@ -225,7 +225,7 @@ class SimDatabase:
         if word == LOST_AFTER:
             raise ConnectionResetError("the commit's answer was lost")
 
-    begin = session
+    begin = single = session
 
     def alone(self) -> Session:
         """For scenarios: writes at once."""

@@ -4,9 +4,10 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from shared.db.models import RefundAttempt
 from shared.db.refund_work import Owner
 from tests.model.money.database import Row, Session
-from tests.model.money.ledger_sql import live, new_run
+from tests.model.money.ledger_sql import holds, live, new_run
 
 WAITING = ("pending", "processing")
 
@@ -28,6 +29,85 @@ def start(s: Session, p: Row) -> list[Row]:
         raise IntegrityError("", {}, Exception("refunds_one_at_a_time"))
     s.put(refund, status="processing", updated_at=s.database.tick())
     return [Row(id=p.id)]
+
+
+def take_many(s: Session, p: Row) -> list[Row]:
+    """What is not plain is not answered."""
+    answer = []
+    for refund_id, run_id, attempt in zip(p.ids, p.run_ids, p.attempts, strict=True):
+        refund = s.database.tables["refunds"].get(refund_id)
+        if refund is None or refund.status not in WAITING or refund.run_id != run_id:
+            continue
+        if not holds(s, run_id, attempt) or s.database.tables["job_runs"][run_id].cancel_requested:
+            continue
+        s.put(refund, run_attempt=attempt, updated_at=s.database.tick())
+        [done] = sent(s, Row(**vars(p), id=refund_id, generation=refund.generation))
+        answer.append(Row(**{**vars(refund), **vars(done)}, busy=_busy(s, refund)))
+    return answer
+
+
+def start_many(s: Session, p: Row) -> list[Row]:
+    answer = []
+    asked = zip(
+        p.ids, p.generations, p.run_ids, p.attempts, p.keys,
+        zip(p.payment_intents, p.amounts, p.currencies, strict=True), strict=True
+    )  # fmt: skip
+    for refund_id, generation, run_id, attempt, key, what in asked:
+        refund = s.database.tables["refunds"][refund_id]
+        [done] = sent(s, Row(id=refund_id, generation=generation, no_effect=p.no_effect, key_spent=[]))
+        if (
+            refund.status not in WAITING
+            or (refund.generation, refund.run_id, refund.run_attempt) != (generation, run_id, attempt)
+            or (refund.payment_intent_id, refund.amount, refund.currency.lower()) != what
+            or not holds(s, run_id, attempt)
+            or s.database.tables["job_runs"][run_id].cancel_requested
+            or (done.first_sent is not None and done.first_sent >= p.resend_within)
+            or _busy(s, refund)
+        ):
+            continue
+        s.put(refund, status="processing", updated_at=s.database.tick())
+        made = RefundAttempt(
+            refund_id=refund_id,
+            generation=generation,
+            idempotency_key=key,
+            run_id=run_id,
+            run_attempt=attempt,
+        )
+        s.add(made)
+        answer.append(Row(**vars(refund), attempt_id=made.id))
+    return answer
+
+
+def settle_many(s: Session, p: Row) -> list[Row]:
+    answer = []
+    for n, refund_id in enumerate(p.ids):
+        refund = s.database.tables["refunds"][refund_id]
+        owner = (p.generations[n], p.run_ids[n], p.attempts[n])
+        if (
+            refund.status != "processing"
+            or (refund.succeeded_at is not None) != p.ever_succeeded[n]
+            or (refund.generation, refund.run_id, refund.run_attempt) != owner
+            or not holds(s, p.run_ids[n], p.attempts[n])
+        ):
+            continue
+        told, now = p.provider_refund_ids[n], s.database.tick()
+        for tried in s.database.rows("refund_attempts", id=p.attempt_ids[n], finished_at=None):
+            s.put(tried, outcome=p.statuses[n], provider_refund_id=told, finished_at=now)
+        settle(
+            s,
+            Row(
+                id=refund_id, generation=p.generations[n], run_id=p.run_ids[n], attempt=p.attempts[n], expected="processing",
+                status=p.statuses[n], provider_refund_id=told, told=True,
+                failure_reason=p.failure_reasons[n], review_reason=p.review_reasons[n],
+            ),
+        )  # fmt: skip
+        answer.append(Row(**vars(refund)))
+    return answer
+
+
+def _busy(s: Session, refund: Row) -> bool:
+    others = s.database.rows("refunds", payment_intent_id=refund.payment_intent_id, status="processing")
+    return bool(s.database.rules.one_at_a_time) and any(other is not refund for other in others)
 
 
 def settle(s: Session, p: Row) -> list[Row]:
@@ -90,6 +170,9 @@ async def sweep(s: Session, p: Row) -> list[Row]:
 SQL = {
     "refund_sent": sent,
     "refund_start": start,
+    "refund_take_many": take_many,
+    "refund_start_many": start_many,
+    "refund_settle_many": settle_many,
     "refund_settle": settle,
     "refund_reconcile": reconcile,
     "refund_enqueue": sweep,

@@ -148,7 +148,7 @@ SWITCHES = [
     Switch(26, "already refunded is paid", somebody_else_has_refunded_it_all,
            patched(Payment, "_otherwise", _take_it_for_paid)),
     Switch(26, "both at once", two_refunds_of_one_payment,
-           both(without(one_at_a_time=False), patched(refund_work, "refuse_busy", _unchecked))),
+           both(without(one_at_a_time=False), patched(refund_work, "is_busy", _unchecked))),
     Switch(27, "no age limit", an_answer_is_lost_for_a_day, patched(core, "may_send", lambda _: True)),
     Switch(28, "no compare-and-set", a_sweep_and_an_enqueue_at_once, without(compare_and_set=False)),
     Switch(28, "no sweep", a_worker_dies_and_its_run_with_it, sql("refund_enqueue", lambda *_: [])),

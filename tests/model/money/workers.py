@@ -21,6 +21,7 @@ from shared.db import (
     ledger,
     mail_events,
     one_off_reminders,
+    refund_steps,
     refund_work,
     refunds,
     reminder_batches,
@@ -39,7 +40,7 @@ from worker_svc.decisions import decide_for
 from worker_svc.lease import Lease
 
 _WITH_STATEMENTS = (
-    ledger, mail_events, one_off_reminders, refund_work, refunds, reminder_batches, reminders, reminder_review
+    ledger, mail_events, one_off_reminders, refund_steps, refund_work, refunds, reminder_batches, reminders, reminder_review
 )  # fmt: skip
 HAND_BACK = "hand back"
 TIME_OUT = "time-out"
