@@ -11,7 +11,7 @@ from shared.db import refund_steps
 from shared.db.engine import Database, is_outage
 from shared.db.models import Refund
 from shared.db.refund_steps import Settle, Take, Taken
-from worker_svc.together import Together
+from shared.together import Together
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

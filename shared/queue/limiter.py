@@ -3,7 +3,9 @@
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from typing import Final
 
@@ -12,6 +14,7 @@ from redis.exceptions import RedisError
 
 from shared.core.errors import RateLimited
 from shared.queue import keys
+from shared.together import Together
 
 #: Without Redis there is no telling what the other workers do: wait for it, at no cost.
 AWAY_RETRY_S: Final = 2.0
@@ -35,6 +38,9 @@ class RedisRateLimiter:
         scripts = files("shared.queue") / "lua"
         self._turn = redis.register_script((scripts / "turn.lua").read_text())
         self._slow_down = redis.register_script((scripts / "slow_down.lua").read_text())
+        # Together: of many callers each would take a connection of its own, and there are fewer of them than callers.
+        self._reserving: dict[tuple[str, int], Together[float, float]] = {}
+        self._looking: dict[str, Together[None, bool]] = {}
 
     async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -43,7 +49,7 @@ class RedisRateLimiter:
                 while True:
                     wait_s = await self._reserve(name, rate_per_s, deadline - time.monotonic())
                     await asyncio.sleep(wait_s)
-                    if wait_s < LOOK_AGAIN_S or await self._redis.pttl(_stop_key(name)) <= 0:
+                    if wait_s < LOOK_AGAIN_S or not await self._is_stopped(name):
                         return
         except TimeoutError:
             raise _not_now(name, 1 / rate_per_s) from None
@@ -58,15 +64,29 @@ class RedisRateLimiter:
 
     async def _reserve(self, name: str, rate_per_s: int, most_s: float) -> float:
         """Seconds until the turn that is ours now. Raises RateLimited where it is further away than `most_s`."""
-        interval_us = math.ceil(1e6 / (rate_per_s * PACE))
-        wait_us = int(
-            await self._turn(
-                keys=[f"{keys.LIMIT}{name}", _stop_key(name)], args=[interval_us, max(0, int(most_s * 1e6))]
-            )
+        together = self._reserving.get((name, rate_per_s))
+        if together is None:
+            interval_us = math.ceil(1e6 / (rate_per_s * PACE))
+            together = self._reserving[name, rate_per_s] = Together(partial(self._turns, name, interval_us))
+        wait_s = await together(most_s)
+        if wait_s < 0:
+            raise _not_now(name, -wait_s)
+        return wait_s
+
+    async def _turns(self, name: str, interval_us: int, most_s: Sequence[float]) -> list[float]:
+        waits_us = await self._turn(
+            keys=[f"{keys.LIMIT}{name}", _stop_key(name)],
+            args=[interval_us, *(max(0, int(most * 1e6)) for most in most_s)],
         )
-        if wait_us < 0:
-            raise _not_now(name, -wait_us / 1e6)
-        return wait_us / 1e6
+        return [int(wait_us) / 1e6 for wait_us in waits_us]
+
+    async def _is_stopped(self, name: str) -> bool:
+        """Asked anew for everybody who asks; who asks while an answer is under way has the next one."""
+        together = self._looking.setdefault(name, Together(partial(self._stopped, name)))
+        return await together(None)
+
+    async def _stopped(self, name: str, callers: Sequence[None]) -> list[bool]:
+        return [await self._redis.pttl(_stop_key(name)) > 0] * len(callers)
 
 
 def _stop_key(name: str) -> str:

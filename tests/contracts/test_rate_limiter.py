@@ -48,6 +48,10 @@ async def test_the_rate_is_used(limiter: RateLimiter) -> None:
     assert await turns(limiter, 40, rate_per_s=100) < 3 * 40 / 100
 
 
+async def test_more_callers_at_once_than_there_are_connections_all_get_turns(limiter: RateLimiter) -> None:
+    assert await turns(limiter, 100, rate_per_s=1000) < 5
+
+
 async def test_names_do_not_share_a_rate(limiter: RateLimiter) -> None:
     await limiter.acquire("stripe", rate_per_s=1, timeout_s=0.5)
     await limiter.acquire("brevo", rate_per_s=1, timeout_s=0.5)

@@ -1,4 +1,4 @@
-"""What many runs want at the same moment, done together."""
+"""What many callers want at the same moment, done together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
