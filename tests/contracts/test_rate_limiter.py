@@ -49,7 +49,8 @@ async def test_the_rate_is_used(limiter: RateLimiter) -> None:
 
 
 async def test_more_callers_at_once_than_there_are_connections_all_get_turns(limiter: RateLimiter) -> None:
-    assert await turns(limiter, 100, rate_per_s=1000) < 5
+    for _ in range(3):  # connections are made one at a time: in the beginning there are enough
+        assert await turns(limiter, 200, rate_per_s=100_000) < 5
 
 
 async def test_names_do_not_share_a_rate(limiter: RateLimiter) -> None:
