@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
@@ -162,8 +163,7 @@ class Firing:
         self._check_trust()
         try:
             with self._engine.begin() as connection:
-                bound_transaction(connection, self._bound_s)
-                rows = connection.execute(statement("fire"), params).all()
+                rows = connection.execute(bounded(connection, statement("fire"), self._bound_s), params).all()
                 self._check_trust()  # raising rolls back
                 failpoint(Point.FIRE_BEFORE_COMMIT)
         except DBAPIError as error:
@@ -181,27 +181,37 @@ class Firing:
     def _break(self, broken: Sequence[tuple[DueRow, str]]) -> None:
         self._check_trust()
         with self._engine.begin() as connection:
-            bound_transaction(connection, self._bound_s)
-            break_rows(connection, broken)
+            break_rows(connection, broken, self._bound_s)
 
 
-def break_rows(connection: Connection, broken: Sequence[tuple[DueRow, str]]) -> None:
-    """Marks rows as broken, where they are still as they were read."""
+def break_rows(
+    connection: Connection, broken: Sequence[tuple[DueRow, str]], bound_s: float | None = None
+) -> None:
+    """Marks rows as broken, where they are still as they were read; `bound_s` is for a transaction that begins with this."""
     params = {
         "ids": [row.id for row, _ in broken],
         "generations": [row.generation for row, _ in broken],
         "was": [row.next_run_time for row, _ in broken],
         "reasons": [clean_text(reason) for _, reason in broken],
     }
-    marked = {row.id for row in connection.execute(statement("fire_break"), params)}
+    sql = statement("fire_break")
+    if bound_s is not None:
+        sql = bounded(connection, sql, bound_s)
+    marked = {row.id for row in connection.execute(sql, params)}
     metrics.BROKEN.inc(len(marked))
     for row, reason in broken:
         if row.id in marked:
             log.error("schedule_broken", schedule_id=row.id, store=row.store, error=clean_text(reason))
 
 
-def bound_transaction(connection: Connection, bound_s: float) -> None:
-    """Limits the transaction as a whole: a process stopped inside it must not hold locks for long (rule 15)."""
-    if (connection.dialect.server_version_info or (0,)) >= (17,):
-        sql = text("SELECT set_config('transaction_timeout', :ms, true)")
-        connection.execute(sql, {"ms": str(max(1, int(bound_s * 1000)))})
+def bounded(connection: Connection, sql: TextClause, bound_s: float) -> TextClause:
+    """The same statement, which also limits its transaction as a whole, in the same round trip: a process stopped inside it
+    must not hold locks for long (rule 15)."""
+    if (connection.dialect.server_version_info or (0,)) < (17,):
+        return sql
+    return _with_limit(sql, max(1, int(bound_s * 1000)))
+
+
+@cache
+def _with_limit(sql: TextClause, ms: int) -> TextClause:
+    return text(f"SELECT set_config('transaction_timeout', '{ms}', true);\n{sql.text}")

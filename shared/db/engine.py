@@ -68,7 +68,7 @@ def session_settings(bound_s: float) -> dict[str, str]:
     days and seconds, and a day of a server's own zone may have 23.
 
     The options of a database URL cannot change them. `transaction_timeout` exists from version 17 on; it is set per
-    transaction where it does (`bound_transaction`).
+    transaction where it does (`bounded`).
     """
     ms = str(max(1, int(bound_s * 1000)))
     return {

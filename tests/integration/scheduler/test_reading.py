@@ -1,11 +1,15 @@
 """Of many schedules that are due, the next batch is read while the last one is being written."""
 
+import time
+from contextlib import nullcontext
+
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import firing as firing_module
 from scheduler_svc import reading as reading_module
-from scheduler_svc.firing import Firing
+from scheduler_svc.firing import Firing, bounded
 from scheduler_svc.leadership import NotLeading
 from scheduler_svc.reading import DueSchedules, single_statements
 from scheduler_svc.schedules import Schedules
@@ -121,3 +125,17 @@ def test_a_look_is_one_statement_and_leaves_no_transaction_behind(database_url: 
         assert "head.next_due_s" in left.query
     finally:
         reads.dispose()
+
+
+@pytest.mark.rule(15)
+def test_the_statement_that_begins_a_transaction_limits_all_of_it(engine: Engine) -> None:
+    """Given short statements, none of which takes long, then PostgreSQL (from 17 on) ends the transaction all the same."""
+    sql = text("SELECT 7")
+    with engine.connect() as connection:
+        first = bounded(connection, sql, 0.3)
+        assert connection.execute(first).scalar_one() == 7
+        assert (first is not sql) == (connection.dialect.server_version_info >= (17,))
+        deadline = time.monotonic() + 10
+        with pytest.raises(DBAPIError) if first is not sql else nullcontext():
+            while first is not sql and time.monotonic() < deadline:
+                connection.execute(text("SELECT pg_sleep(0.01)"))
