@@ -7,7 +7,10 @@ WITH candidate AS (
   ) AS c (id, invoice_id, stage, version, failure)
 ), held AS (
   SELECT i.id, i.customer_id, u.email, CAST(i.xmin AS text) || ' ' || CAST(u.xmin AS text) AS version
-  FROM invoices i JOIN customers u ON u.id = i.customer_id
+  FROM invoices i CROSS JOIN LATERAL (
+    SELECT c.email, c.xmin FROM customers c WHERE c.id = i.customer_id
+    OFFSET 0  -- one by one: joined as a set, all customers there are would be read for each batch
+  ) u
   WHERE i.id = ANY (CAST(:invoices AS uuid[])) AND i.status = 'open'
   ORDER BY i.id
   FOR SHARE OF i SKIP LOCKED
