@@ -39,6 +39,7 @@ from worker_svc.handlers.reconcile_refunds import reconcile_refunds
 from worker_svc.handlers.refunds import process_pending_refunds, process_refund
 from worker_svc.handlers.stripe_events import apply_stripe_event
 from worker_svc.lease import Lease
+from worker_svc.refund_steps import RefundSteps
 
 HANDLERS: Mapping[str, Handler] = {
     PROCESS_PENDING_REFUNDS.name: process_pending_refunds,
@@ -72,6 +73,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.enqueuer = Enqueuer(self.database, self.transport)
+        self.steps = RefundSteps(self.database)
 
     def with_gateway(self, gateway: RefundGateway) -> "Desk":
         """Another worker at the same database."""
@@ -206,7 +208,7 @@ class Desk:
 
     def _services(self) -> Services:
         unused: Any = None
-        return Services(
+        services = Services(
             database=self.database,
             enqueuer=self.enqueuer,
             gateway=self.gateway,
@@ -220,6 +222,8 @@ class Desk:
             stripe_total_rate_per_s=1000,
             retention=timedelta(days=90),
         )
+        object.__setattr__(services, "refund_steps", self.steps)  # one worker's, for all of its runs
+        return services
 
     def _log(self) -> BoundLogger:
         logger: BoundLogger = structlog.wrap_logger(
