@@ -5,6 +5,8 @@ the ledger keeps all of that. Nothing is written to Redis under arq's names.
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -15,11 +17,12 @@ from redis.exceptions import RedisError
 from shared.core.backoff import RetryPolicy, backoff_s
 from shared.health import Readiness
 from shared.lifecycle import Component
+from shared.ports import Message
 from shared.queue import keys
 from shared.queue.connection import redis_options
 from worker_svc import metrics
 from worker_svc.funnel import Funnel
-from worker_svc.intake import DatabaseAway, Intake
+from worker_svc.intake import MAX_BATCH, DatabaseAway, Intake
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +35,9 @@ SETTLE_S = 3.0
 #: Handlers that have ended need no slot while their outcomes are written: the next ones are claimed meanwhile. So many
 #: times its slots a queue may have open, those included, before it waits for PostgreSQL.
 UNRECORDED = 4
+#: Claims of a queue that may be under way, where there are slots for more than one batch: the runs of one are worked on
+#: while the answer to the other is awaited. Batches are not made smaller for that: a small one costs as much.
+CLAIMS = 2
 _OUTAGE = RetryPolicy(base_s=0.1, cap_s=2.0)
 
 
@@ -64,29 +70,67 @@ class QueueWorker(Worker):
         self._working = 0
         self._open = 0
         self._changed = asyncio.Event()
-        self._claiming: asyncio.Task[bool] | None = None
+        #: Messages that are being claimed, and the claims.
+        self._asked = self._unanswered = 0
+        self._taking: asyncio.Task[bool] | None = None
+        self._claims: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         metrics.ACTIVE.labels(intake.queue).set_function(lambda: self._open)
 
     async def _poll_iteration(self) -> None:
-        free = min(self.max_jobs - self._working, self.max_jobs * UNRECORDED - self._open)
-        if free <= 0:
+        if (most := self._room()) <= 0:
             self._changed.clear()
             await self._changed.wait()
-            return
-        # Shielded: what a stopping worker has claimed already, it runs.
-        self._claiming = asyncio.create_task(self._claim_and_start(free))
-        if not await asyncio.shield(self._claiming):
-            await self._intake.wait(BUSY_WAIT_S if self._working else BACKSTOP_S)
+        else:
+            # Shielded: what a stopping worker has taken it claims, and what it has claimed it runs.
+            self._taking = asyncio.create_task(self._take(most))
+            if not await asyncio.shield(self._taking):
+                while self._claims:
+                    await asyncio.wait(self._claims)
+                self._raise_failure()
+                await self._intake.wait(BUSY_WAIT_S if self._working else BACKSTOP_S)
+        self._raise_failure()
 
-    async def _claim_and_start(self, free: int) -> bool:
-        batch = await self._intake.claim(free)
-        for attempt in batch.attempts:
+    def _room(self) -> int:
+        """For how many runs a claim can be begun now."""
+        if self._unanswered >= CLAIMS:
+            return 0
+        return min(self.max_jobs - self._working, self.max_jobs * UNRECORDED - self._open) - self._asked
+
+    async def _take(self, most: int) -> bool:
+        """Whether there may be more. What it takes is being claimed when it returns."""
+        messages = await self._intake.take(most)
+        if messages:
+            self._asked += len(messages)
+            self._unanswered += 1
+            claim = asyncio.create_task(self._claim_and_start(messages))
+            self._claims.add(claim)
+            claim.add_done_callback(self._claimed)
+        return len(messages) >= min(most, MAX_BATCH)
+
+    async def _claim_and_start(self, messages: Sequence[Message]) -> None:
+        try:
+            attempts = await self._intake.claim(messages)
+        finally:
+            self._asked -= len(messages)
+            self._unanswered -= 1
+        for attempt in attempts:
             self._working += 1
             self._open += 1
             self._funnel.start(attempt, self._handled, self._ended)
         # After the start: what the ledger gave us runs, whether Redis hears of it or not.
-        await self._intake.acknowledge(batch)
-        return batch.more
+        await self._intake.acknowledge(messages)
+
+    def _claimed(self, claim: "asyncio.Task[None]") -> None:
+        self._claims.discard(claim)
+        if not claim.cancelled():
+            self._failure = claim.exception() or self._failure
+        self._changed.set()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _handled(self) -> None:
         self._working -= 1
@@ -98,14 +142,22 @@ class QueueWorker(Worker):
 
     async def check(self) -> None:
         """Raises redis's errors, or DatabaseAway: nothing is taken from Redis before both answer (rule 8)."""
+        self._failure = None  # of claims that began before
         await self.pool.ping()
         await self._intake.check()
 
     async def settle(self) -> None:
-        """Waits for a claim that is under way; its errors were the main loop's to see."""
-        if self._claiming is not None:
-            await asyncio.wait({self._claiming}, timeout=SETTLE_S)
-            self._claiming.cancel()
+        """Waits for claims that are under way; their errors were the main loop's to see."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while under_way := self._under_way():
+                    await asyncio.wait(under_way)
+        for task in self._under_way():
+            task.cancel()
+
+    def _under_way(self) -> "set[asyncio.Task[Any]]":
+        taking = {self._taking} if self._taking is not None and not self._taking.done() else set()
+        return taking | self._claims
 
     async def run_job(self, job_id: str, score: int) -> None:
         raise AssertionError("runs are claimed from the ledger, never from arq's queue")

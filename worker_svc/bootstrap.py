@@ -28,7 +28,7 @@ from shared.queue.limiter import RedisRateLimiter
 from shared.queue.memory import MemoryWatch
 from shared.queue.transport import RedisTransport
 from shared.settings import WorkerSettings
-from worker_svc.arq_worker import QueueLoop, QueueWorker, arq_pool
+from worker_svc.arq_worker import CLAIMS, QueueLoop, QueueWorker, arq_pool
 from worker_svc.attempts import Attempts
 from worker_svc.context import Services
 from worker_svc.drain import Drain
@@ -142,7 +142,7 @@ def compose(
         settings.database_url.get_secret_value(),
         application=f"cuebx-ledger {name}",
         bound_s=settings.run_lease_s * 0.8,
-        pool_size=1 + len(settings.worker_queues),
+        pool_size=1 + CLAIMS * len(settings.worker_queues),
         by_id=True,
     )
     recorder = Recorder(ledger)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -30,15 +29,6 @@ class DatabaseAway(Exception):
     """PostgreSQL did not answer for a claim. The messages are back in Redis (rule 8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one look into the queue brought: attempts to run, messages to acknowledge, and whether there may be more."""
-
-    attempts: Sequence[Attempt]
-    messages: Sequence[Message]
-    more: bool
-
-
 class Intake:
     """Claims for one queue."""
 
@@ -61,12 +51,15 @@ class Intake:
                 raise DatabaseAway(type(error).__name__) from error
             raise
 
-    async def claim(self, most: int) -> Batch:
-        """Up to `most` attempts. Start them, then acknowledge the batch. Raises DatabaseAway, or redis's errors."""
-        asked = min(most, MAX_BATCH)
-        messages = await self._transport.take(self.queue, asked)
-        if not messages:
-            return Batch([], [], more=False)
+    async def take(self, most: int) -> list[Message]:
+        """Up to `most` messages, and MAX_BATCH: fewer mean that there are no more. Claim them."""
+        return await self._transport.take(self.queue, min(most, MAX_BATCH))
+
+    async def claim(self, messages: Sequence[Message]) -> list[Attempt]:
+        """Those that the ledger gives us. Start them, then acknowledge the messages, all of them.
+
+        Raises DatabaseAway, or redis's errors: the messages are back in the queue then.
+        """
         # The lease is trusted from before the claim was sent: the answer may have taken its time.
         asked_at = time.monotonic()
         try:
@@ -85,12 +78,11 @@ class Intake:
                 if run.attempt == 1 and run.schedule_id is None
             ]
         )
-        attempts = [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs]
-        return Batch(attempts, messages, more=len(messages) == asked)
+        return [Attempt(run, Lease(asked_at, self._lease_s)) for run in runs]
 
-    async def acknowledge(self, batch: Batch) -> None:
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Forgets the messages. Those that this does not reach come back as stale, and the claim refuses them."""
-        await self._transport.acknowledge(self.queue, batch.messages)
+        await self._transport.acknowledge(self.queue, messages)
 
     async def wait(self, timeout_s: float) -> None:
         """Until something was pushed, or the time is over."""

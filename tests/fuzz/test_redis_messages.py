@@ -73,9 +73,10 @@ async def test_whatever_stands_in_a_queue_the_run_beside_it_is_claimed_once(
     intake = Intake(QUEUE, transport, rig.database, worker="test", lease_s=15)
     claimed = []
     while await transport.depth(QUEUE):
-        batch = await intake.claim(5)
-        claimed += [(each.run.id, each.run.attempt) for each in batch.attempts]
-        await intake.acknowledge(batch)
+        messages = await intake.take(5)
+        if messages:
+            claimed += [(each.run.id, each.run.attempt) for each in await intake.claim(messages)]
+            await intake.acknowledge(messages)
     assert claimed == [(WELL, 1)]
     assert (await rig.run(ENDED)).state == "succeeded"
     # What nobody can read is kept, each once: the rest were messages, and the ledger has refused them.

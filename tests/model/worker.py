@@ -15,6 +15,7 @@ from shared.db import ledger
 from shared.db.engine import is_outage
 from shared.db.ledger import Finished
 from shared.health import Readiness
+from shared.ports import Message
 from tests.model.attempts import Attempt, Running, Stopped
 from tests.model.cluster import GRACE_S, LEASE_S, Cluster
 from tests.model.connections import AsyncConnection, AsyncDatabase, Engine
@@ -28,7 +29,7 @@ from worker_svc.decisions import decide_for
 from worker_svc.drain import HAND_BACK_S, Drain
 from worker_svc.endings import Ending
 from worker_svc.heartbeat import Heartbeat
-from worker_svc.intake import Batch, DatabaseAway, Intake
+from worker_svc.intake import DatabaseAway, Intake
 from worker_svc.recorder import Recorder
 from worker_svc.verdict import Ended, verdict
 
@@ -105,13 +106,14 @@ class Worker(Process):
         free = SLOTS - len(self.attempts)
         if free <= 0:
             return self.world.wait_until(lambda: len(self.attempts) < SLOTS or self.left)
-        batch: Batch = drive(self.intake.claim(free))
-        for attempt in batch.attempts:
-            self.attempts.add(attempt)
-            self.spawn(f"{attempt.run.id.int}:{attempt.run.attempt}", partial(self._execute, attempt))
-        if batch.messages:
-            drive(self.intake.acknowledge(batch))
-        if not batch.more and not self.left:
+        messages: list[Message] = drive(self.intake.take(free))
+        if messages:
+            attempts: list[Attempt] = drive(self.intake.claim(messages))
+            for attempt in attempts:
+                self.attempts.add(attempt)
+                self.spawn(f"{attempt.run.id.int}:{attempt.run.attempt}", partial(self._execute, attempt))
+            drive(self.intake.acknowledge(messages))
+        if len(messages) < free and not self.left:
             redis = self.cluster.redis
             self.world.wait_until(lambda: bool(redis.waiting(QUEUE, self)) or self.left, 2.0)
 

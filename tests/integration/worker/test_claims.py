@@ -1,6 +1,7 @@
 """From messages to claimed runs: what is stale, garbage, in the future or busy."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,10 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.core.outcomes import Done
+from shared.ports import Message
 from shared.queue import keys
 from tests.integration.worker.rig import Rig
 from tests.wait import wait_until_async
+from worker_svc.attempts import Attempt
 from worker_svc.context import Handler, JobContext
+from worker_svc.intake import Intake
 
 QUEUE = keys.queue("maintenance")
 
@@ -111,6 +115,29 @@ async def test_a_flood_is_worked_off_within_the_limit_of_runs_at_once(rig: Rig) 
         for run_id in run_ids:
             await rig.in_state(run_id, "succeeded")
     assert most == 7
+
+
+async def test_a_claim_begins_while_the_answer_to_another_is_awaited(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("intake", "arq_worker"):
+        monkeypatch.setattr(f"worker_svc.{module}.MAX_BATCH", 10)
+    claim, under_way, most = Intake.claim, 0, 0
+
+    async def counted(intake: Intake, messages: Sequence[Message]) -> list[Attempt]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        attempts = await claim(intake, messages)
+        under_way -= 1
+        return attempts
+
+    monkeypatch.setattr(Intake, "claim", counted)
+    run_ids = [await rig.enqueue() for _ in range(60)]
+    async with rig.worker(max_jobs=30):
+        for run_id in run_ids:
+            assert (await rig.in_state(run_id, "succeeded")).attempt == 1
+    assert most == 2
 
 
 async def test_a_push_wakes_an_idle_worker_at_once(rig: Rig) -> None:
