@@ -7,6 +7,7 @@ calls at once that, and connecting anew, took two thirds of a refund's processor
 import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, NoReturn, cast
 
@@ -36,11 +37,14 @@ class StripeHttp(stripe.HTTPClient):
         client = self._resting.pop() if self._resting else self._another()
         try:
             response = await client.request(method, url, headers=headers, content=post_data or None)
-        except Exception as error:
-            self._handle_request_error(error)
-        finally:
-            # After a call that was broken off, too: httpx has closed that connection.
-            self._resting.append(client)
+        except BaseException as error:
+            # Not to be used again: broken off at some moments, it takes its one connection for one in use, for ever.
+            with suppress(Exception):
+                await client.aclose()
+            if isinstance(error, Exception):
+                self._handle_request_error(error)
+            raise
+        self._resting.append(client)
         return response.content, response.status_code, response.headers
 
     async def close_async(self) -> None:
