@@ -1,5 +1,6 @@
 -- What calls have made of refunds, and of the attempts that called: compare-and-set as in refund_settle.sql. The runs are held,
 -- so that they can be finished in the same transaction (rule 6). What is not returned is looked at by itself.
+-- (`status || ''`: see refund_take_many.sql.)
 WITH asked AS (
   SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:generations AS int[]), CAST(:run_ids AS uuid[]), CAST(:attempts AS int[]),
@@ -13,7 +14,7 @@ WITH asked AS (
   FROM asked a
   JOIN refunds f ON f.id = a.id
   JOIN job_runs r ON r.id = a.run_id
-  WHERE f.status = 'processing' AND (f.succeeded_at IS NOT NULL) = a.ever_succeeded
+  WHERE f.status || '' = 'processing' AND (f.succeeded_at IS NOT NULL) = a.ever_succeeded
     AND (f.generation, f.run_id, f.run_attempt) = (a.generation, a.run_id, a.attempt)
     AND r.lease_until IS NOT NULL AND r.attempt = a.attempt
   FOR UPDATE OF f, r SKIP LOCKED

@@ -1,6 +1,6 @@
 -- Attempts on record, each with its key, and their refunds `processing`: commit before the calls. Only what is as it was when it
 -- was checked: not edited, not cancelled, young enough for its key (rule 27), and no other refund of its payment being paid, in
--- this batch neither (rule 26; the index refunds_one_at_a_time is the net below). Any other one is looked at by itself.
+-- this batch neither (rule 26; the index refunds_one_at_a_time is the net below). Any other one is looked at by itself. (`status || ''`: see refund_take_many.sql.)
 WITH asked AS (
   SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:generations AS int[]), CAST(:run_ids AS uuid[]), CAST(:attempts AS int[]), CAST(:keys AS text[]),
@@ -11,7 +11,7 @@ WITH asked AS (
   FROM asked a
   JOIN refunds f ON f.id = a.id
   JOIN job_runs r ON r.id = a.run_id
-  WHERE f.status IN ('pending', 'processing')
+  WHERE f.status || '' IN ('pending', 'processing')
     AND (f.generation, f.run_id, f.run_attempt) = (a.generation, a.run_id, a.attempt)
     AND (f.payment_intent_id, f.amount, lower(f.currency)) = (a.payment_intent_id, a.amount, a.currency)
     AND r.lease_until IS NOT NULL AND r.attempt = a.attempt AND NOT r.cancel_requested

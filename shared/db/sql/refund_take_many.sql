@@ -1,6 +1,7 @@
 -- Refunds that are taken by the attempts of their runs (rule 7), with what is on record of each. Only those that are plainly
 -- theirs: whatever else there is to it, a lock of somebody else's too, the refund is looked at by itself. What earlier attempts
 -- have done is committed: each held its run's row while it wrote, and this attempt has been claimed since.
+-- `status || ''`: written plainly, the planner would rather read the whole index of waiting refunds than look these up by id.
 WITH asked AS (
   SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:run_ids AS uuid[]), CAST(:attempts AS int[])) AS a (id, run_id, attempt)
 ), held AS (
@@ -8,7 +9,7 @@ WITH asked AS (
   FROM asked a
   JOIN refunds f ON f.id = a.id
   JOIN job_runs r ON r.id = a.run_id
-  WHERE f.status IN ('pending', 'processing') AND f.run_id = a.run_id
+  WHERE f.status || '' IN ('pending', 'processing') AND f.run_id = a.run_id
     AND r.lease_until IS NOT NULL AND r.attempt = a.attempt AND NOT r.cancel_requested
   FOR UPDATE OF f, r SKIP LOCKED
 ), taken AS (
