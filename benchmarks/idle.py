@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from benchmarks.bench import Bench
 from benchmarks.ours import Ours
 from benchmarks.process import Process
+from benchmarks.profiling import watching
 from benchmarks.servers import Servers
 
 QUESTION = "What does an idle system cost?"
@@ -38,13 +39,15 @@ class Usage:
 def run(bench: Bench) -> None:
     seconds, workers = bench.n(30, 3), bench.n(WORKERS, 2)
     bench.rounds = min(bench.rounds, 3)  # half a minute each, of much the same
-    with bench.servers() as servers, bench.ours(servers) as ours:
+    with bench.servers(shared_preload_libraries="pg_stat_statements") as servers, bench.ours(servers) as ours:
         scheduler = ours.start("scheduler")
         _settle(bench)
         alone = [_usage(servers, ours, [scheduler], seconds) for _ in range(bench.rounds)]
         crew = [ours.start("worker") for _ in range(workers)]
         _settle(bench)
         together = [_usage(servers, ours, [scheduler, *crew], seconds) for _ in range(bench.rounds)]
+        with watching(bench, ours, scheduler) as profile:
+            time.sleep(bench.n(15, 1))
         runs = ours.rows("SELECT count(*) AS n FROM job_runs WHERE state <> 'skipped'")[0].n
         bench.audit("nothing was there to do", f"{runs} runs" if runs else "")
         for process in (scheduler, *crew):
@@ -58,9 +61,12 @@ def run(bench: Bench) -> None:
           [max(0.0, each.transactions - base) / workers for each in together])  # fmt: skip
     silent = [kind for kind, rate in together[-1].commands.items() if rate == 0]
     bench.audit("each kind of process talks to Redis", f"not {', '.join(silent)}" if silent else "")
+    bench.result.details["profile"] = profile.as_json()
     bench.result.details["bound_by"] = (
-        "The scheduler's look once a second (one statement for stores, relay and sweeper) and its renewals of the leader"
-        " lock four times in each TTL; a worker's blocking waits on its three queues, and its look at probes and pauses."
+        "Timers: the scheduler's event loop wakes for its own ticks, the health server's and the leader's, and between them looks"
+        " once a second (one statement for stores, relay and sweeper), renews the leader lock four times in each TTL and notes"
+        " every three seconds that Redis still remembers; a worker waits for its three queues, two seconds at a time, and looks at"
+        " probes and pauses."
     )
 
 

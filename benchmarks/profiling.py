@@ -18,7 +18,7 @@ TOP = 15
 RATE_HZ = 250
 LIMIT_S = 300
 #: Frames in which a thread only waits.
-_WAITS = ("select (selectors", "wait (threading", "<module>")
+_WAITS = ("select (selectors", "wait (threading", "_worker (concurrent/futures", "<module>")
 
 
 @dataclass
@@ -53,7 +53,7 @@ def watching(bench: Bench, ours: Ours, process: Process) -> Iterator[Profile]:
     found = Profile()
     raw = bench.directory / f"profile-{process.pid}.txt"
     watched = {
-        "worker": process.pid,
+        process.output_path.stem.partition("-")[0]: process.pid,
         "postgres": ours.servers.postgres_pid,
         "valkey": ours.servers.valkey_pid,
     }

@@ -1,7 +1,6 @@
 """One storm of our own: N one-shots that come due in the same second, seen from outside while they fire."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -38,7 +37,7 @@ class Storm:
         return min(left for _, _, left in self.over_time)
 
 
-def storm(ours: Ours, scheduler: Process, n: int, *, added: Callable[[], None] = lambda: None) -> Storm:
+def storm(ours: Ours, scheduler: Process, n: int) -> Storm:
     """No worker runs, so that everything stays queued. Leaves ledger and queue empty."""
     queue = keys.queue("maintenance")
     with Redis.from_url(ours.redis_url) as redis, opened(ours) as schedules:
