@@ -3,6 +3,7 @@
 A test that stops or reconfigures a server takes a private one.
 """
 
+import gc
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -40,6 +41,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule | N
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one process of several
         items[:] = spread(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
