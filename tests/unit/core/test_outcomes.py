@@ -1,6 +1,6 @@
 """Outcomes and decisions are values."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -15,9 +15,9 @@ def test_a_handler_can_say_five_things() -> None:
 
 @pytest.mark.parametrize("value", [Done(), Retry("no"), Cancel("no"), Decision(RunState.DEAD)])
 def test_they_are_immutable(value: object) -> None:
-    name = fields(value)[0].name  # type: ignore[arg-type]  # each is a dataclass
-    with pytest.raises(FrozenInstanceError):
-        setattr(value, name, None)
+    names = getattr(value, "_fields", None) or [each.name for each in fields(value)]  # type: ignore[arg-type]  # a dataclass
+    with pytest.raises(AttributeError):  # FrozenInstanceError is one
+        setattr(value, names[0], None)
 
 
 def test_two_done_outcomes_do_not_share_a_result() -> None:
