@@ -176,6 +176,12 @@ async def _reread(services: "Services", run_id: UUID) -> "RunView":
     return view
 
 
+def _job(view: "RunView") -> str:
+    """Runs that share a long work say which part of it they are."""
+    part = view.args.get("part")
+    return f"{view.job} (part {part['number']})" if isinstance(part, dict) and "number" in part else view.job
+
+
 def _row(view: "RunView") -> tuple[object, ...]:
     took = (
         duration((view.finished_at - view.started_at).total_seconds())
@@ -186,7 +192,7 @@ def _row(view: "RunView") -> tuple[object, ...]:
     line = said[0] if said else ""
     return (
         view.id,
-        view.job,
+        _job(view),
         view.state,
         f"{view.attempt}/{view.max_attempts}",
         view.due_at or view.run_at,

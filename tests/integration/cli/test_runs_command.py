@@ -1,3 +1,4 @@
+import json
 from uuid import uuid4
 
 import pytest
@@ -85,3 +86,15 @@ def test_show_prints_every_field(cuebx: CommandLine, dead: str) -> None:
     shown = cuebx("runs", "show", dead).out
     assert "ValueError: no" in shown
     assert "max_attempts" in shown
+
+
+def test_runs_that_share_a_long_work_say_which_part_of_it_they_are(cuebx: CommandLine) -> None:
+    first = cuebx.json("enqueue", "send_payment_reminder_emails")["id"]
+    part = {"of": first, "number": 2, "as_of": "2030-01-31T08:00:00Z"}
+    part |= {"after_due_at": "2030-01-30T08:00:00Z", "after_invoice": str(uuid4())}
+    second = cuebx.json("enqueue", "send_payment_reminder_emails", "-a", f"part={json.dumps(part)}")["id"]
+
+    lines = cuebx("runs", "list").out.splitlines()
+    assert f"{second}  send_payment_reminder_emails (part 2)" in lines[1]
+    assert "part" not in lines[2]
+    assert first in cuebx("runs", "show", second).out
