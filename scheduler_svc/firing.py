@@ -92,8 +92,10 @@ class Firing:
         except BaseException:
             self._due.forget()
             raise
-        if look.full or self._counting:
-            wait_s = 0.0
+        if look.full or look.ahead or self._counting:
+            wait_s = (
+                0.0  # also where a look of before the last write found the rest: those may be due again first
+            )
         elif len(written) < len(planned):
             wait_s = CONTENDED_S
         else:

@@ -25,12 +25,14 @@ _COLUMNS = attrgetter(*DueRow.__slots__)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`head`: what `fire_due.sql` says once; `began_at`: before the question, on the monotonic clock; `full`: there may be more."""
+    """`head`: what `fire_due.sql` says once; `began_at`: before the question, on the monotonic clock; `full`: there may be more;
+    `ahead`: it knows nothing of what was written meanwhile."""
 
     began_at: float
     head: Any
     schedules: Sequence[DueSchedule]
     broken: Sequence[tuple[DueRow, str]]
+    ahead: bool = False
 
     @property
     def due(self) -> int:
@@ -68,14 +70,14 @@ class DueSchedules:
     def read_ahead(self, without: Collection[str]) -> None:
         """Begins to read what the next `read` returns, in a thread of its own."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="reading")
-        self._ahead = thread.submit(self._read, without, None)
+        self._ahead = thread.submit(self._read, without, None, ahead=True)
         thread.shutdown(wait=False)
 
     def forget(self) -> None:
         """What was read ahead: the next `read` looks anew."""
         self._ahead = None
 
-    def _read(self, without: Collection[str], only: Collection[str] | None) -> Look:
+    def _read(self, without: Collection[str], only: Collection[str] | None, *, ahead: bool = False) -> Look:
         began_at = time.monotonic()
         params = {
             "queues": _STORES,
@@ -91,4 +93,4 @@ class DueSchedules:
                 schedules.append(restore(row, self._jobs))
             except Unreadable as error:
                 broken.append((row, str(error)))
-        return Look(began_at, rows[0], schedules, broken)
+        return Look(began_at, rows[0], schedules, broken, ahead)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import firing as firing_module
 from scheduler_svc import reading as reading_module
-from scheduler_svc.firing import Firing, bounded
+from scheduler_svc.firing import CONTENDED_S, Firing, bounded
 from scheduler_svc.leadership import NotLeading
 from scheduler_svc.reading import DueSchedules, single_statements
 from scheduler_svc.schedules import Schedules
@@ -72,6 +72,23 @@ def test_a_schedule_that_was_edited_or_removed_since_does_not_fire_as_it_was(
     assert [run.job for run in books.runs("s11")] == ["ping"], "what was due before the edit"
     assert books.schedule("s11").job_state["job"] == "daily_cleanup"
     assert len(books.runs("s12")) == 1
+
+
+def test_nobody_sleeps_on_a_look_that_was_read_ahead(books: Books, firing: Firing, engine: Engine) -> None:
+    """Given a batch that will be due again, but for one that somebody edits, when the rest is fired from a look of before
+    that, then the next one comes at once, and tells when to wake up."""
+    for n in range(BATCH):
+        books.add(f"soon{n}", due_in_s=-20 - n)
+    books.add("late", due_in_s=-10)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT FROM schedules WHERE id = 'soon3' FOR UPDATE"))
+        assert firing.fire_due().schedules == BATCH - 1
+        _read_ahead(firing)
+        last = firing.fire_due()
+        assert (last.schedules, last.wait_s) == (1, 0.0)
+        assert firing.fire_due().wait_s == CONTENDED_S
+    assert firing.fire_due().schedules == 1
+    assert books.runs("soon3")
 
 
 def test_a_pass_that_may_not_write_leaves_its_batch_to_the_next_one(engine: Engine, books: Books) -> None:
