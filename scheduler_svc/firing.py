@@ -93,9 +93,8 @@ class Firing:
             self._due.forget()
             raise
         if look.full or look.ahead or self._counting:
-            wait_s = (
-                0.0  # also where a look of before the last write found the rest: those may be due again first
-            )
+            # After the last write nobody has looked yet, where this look was ahead of it.
+            wait_s = 0.0
         elif len(written) < len(planned):
             wait_s = CONTENDED_S
         else:
