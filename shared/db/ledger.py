@@ -17,10 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from shared.core.jobspec import JobSpec
 from shared.core.outcomes import Decision
+from shared.core.states import RunState
 from shared.db.statements import statement
 from shared.ports import Message
 
 Executor = AsyncConnection | AsyncSession
+#: A success with nothing to tell.
+PLAIN = Decision(RunState.SUCCEEDED, result={})
 
 
 class ClaimedRun(NamedTuple):
@@ -146,17 +149,20 @@ async def heartbeat(db: Executor, runs: Sequence[tuple[UUID, int]], *, lease_s: 
 
 async def finish(db: Executor, finished: Sequence[Finished]) -> set[UUID]:
     """Records decisions (rule 6); the ids of the runs that were still this worker's."""
+    # Most are plain: they come last, and the driver has nothing to encode of them but the id and the attempt.
+    plain = [f for f in finished if f.decision == PLAIN]
+    told = [f for f in finished if f.decision != PLAIN]
     rows = await _execute(
         db,
         statement("finish"),
-        ids=[f.run_id for f in finished],
-        attempts=[f.attempt for f in finished],
-        states=[f.decision.state.value for f in finished],
-        delays=[f.decision.delay_s for f in finished],
-        run_ats=[f.decision.run_at for f in finished],
-        free=[f.decision.free for f in finished],
-        errors=[f.decision.error for f in finished],
-        results=[_json(f.decision.result) for f in finished],
+        ids=[f.run_id for f in (*told, *plain)],
+        attempts=[f.attempt for f in (*told, *plain)],
+        states=[f.decision.state.value for f in told],
+        delays=[f.decision.delay_s for f in told],
+        run_ats=[f.decision.run_at for f in told],
+        free=[f.decision.free for f in told],
+        errors=[f.decision.error for f in told],
+        results=[None if f.decision.result is None else json.dumps(f.decision.result) for f in told],
     )
     return {row.id for row in rows}
 
@@ -218,11 +224,6 @@ async def replay(db: Executor, run_id: UUID, *, more_attempts: int) -> QueuedMes
     """Makes a dead run pending again; its next message, or None where it is not dead."""
     rows = await _execute(db, statement("replay"), id=run_id, more=more_attempts)
     return _queued(rows[0]) if rows else None
-
-
-def _json(result: Mapping[str, JsonValue] | None) -> str | None:
-    """Nearly all are empty."""
-    return json.dumps(result) if result else None if result is None else "{}"
 
 
 def _queued(row: Any) -> QueuedMessage:

@@ -123,6 +123,10 @@ def finish(
     results: list[str | None],
 ) -> list[Row]:
     now, rules = tx.now(), db.world.rules
+    plain = len(ids) - len(states)
+    states, results = [*states, *["succeeded"] * plain], [*results, *["{}"] * plain]
+    delays, run_ats = [*delays, *[0.0] * plain], [*run_ats, *[None] * plain]
+    free, errors = [*free, *[False] * plain], [*errors, *[None] * plain]
     held = []
     for n in sorted(range(len(ids)), key=lambda n: ids[n]):
         run: Run | None = tx.get(RUNS, ids[n])

@@ -43,6 +43,7 @@ VERBS = (
 )
 DECISIONS = [
     Decision(RunState.SUCCEEDED, result={"n": 1}),
+    Decision(RunState.SUCCEEDED, result={}),
     Decision(RunState.PENDING, 0.0, error="again"),
     Decision(RunState.PENDING, 1.5, free=True),
     Decision(RunState.PENDING, run_at=instant(30.0), error="later"),

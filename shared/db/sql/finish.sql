@@ -1,8 +1,10 @@
 -- Records decisions: compare-and-set on state and attempt (rule 6). A row that is not returned was lost by its worker.
 -- `lease_until IS NOT NULL` is `state = 'running'`: written like that, the planner would rather read the index of running
 -- runs, with all that have ended since its last vacuum, than look these up by their ids.
+-- A row without a state is a success with nothing to tell: the lists are as short as what there is to tell.
 WITH decided AS (
-  SELECT *
+  SELECT id, attempt, coalesce(state, 'succeeded') AS state, delay_s, run_at, free, error,
+    CASE WHEN state IS NULL THEN '{}' ELSE result END AS result
   FROM unnest(
     CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]), CAST(:delays AS float8[]),
     CAST(:run_ats AS timestamptz[]), CAST(:free AS bool[]), CAST(:errors AS text[]), CAST(:results AS text[])

@@ -39,6 +39,33 @@ async def test_an_outcome_ends_the_run(
 
 
 @pytest.mark.rule(6)
+async def test_plain_successes_and_others_of_one_batch_each_get_their_own_outcome(book: Book) -> None:
+    decisions = [
+        Decision(RunState.SUCCEEDED, result={}),
+        Decision(RunState.DEAD, error="E: no"),
+        Decision(RunState.SUCCEEDED, result={}),
+        Decision(RunState.SUCCEEDED, result={"sent": 3}),
+        Decision(RunState.SUCCEEDED),
+        Decision(RunState.PENDING, delay_s=60, free=True),
+    ]
+    runs = [await book.add("running", attempt=1, max_attempts=10, error="before") for _ in decisions]
+
+    await book.finish(*((run, 1, decision) for run, decision in zip(runs, decisions, strict=True)))
+
+    rows = [await book.row(run) for run in runs]
+    assert [(row.state, row.error, row.result, row.max_attempts) for row in rows] == [
+        ("succeeded", None, {}, 10),
+        ("dead", "E: no", None, 10),
+        ("succeeded", None, {}, 10),
+        ("succeeded", None, {"sent": 3}, 10),
+        ("succeeded", None, None, 10),
+        ("pending", "before", None, 11),
+    ]
+    assert [row.finished_at is None for row in rows] == [False] * 5 + [True]
+    assert rows[0].run_at < rows[0].finished_at
+
+
+@pytest.mark.rule(6)
 async def test_a_run_to_try_again_waits_for_its_time(book: Book) -> None:
     after, at = await book.add("running", attempt=1), await book.add("running", attempt=1)
 
