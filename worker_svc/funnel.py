@@ -156,7 +156,8 @@ class Funnel:
                     reason=clean_text(str(error)),
                     probe_after_s=error.probe_after_s,
                 )
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            # Cancelled by what the handler entered and did not leave, a time-out say: its slot is not kept for that.
             log_of(run).exception("queue_not_paused", queue=run.queue, cause=error.kind.value)
             return decision._replace(delay_s=error.probe_after_s)
         if began:

@@ -1,9 +1,11 @@
 """Pauses: met by the claim, begun by a handler, ended by a probe (rule 23)."""
 
+import asyncio
 from typing import Any, Literal
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from shared.core.errors import PauseKind, PauseQueue
 from shared.core.jobspec import Queue
@@ -141,6 +143,25 @@ async def test_a_pause_that_cannot_be_written_still_costs_the_run_nothing(
         row = await rig.back(await rig.enqueue())
     assert (row.attempt, row.max_attempts) == (1, 11)
     assert (row.run_at - row.started_at).total_seconds() > 50
+
+
+async def test_a_time_out_that_the_handler_did_not_leave_strikes_while_it_pauses_and_keeps_no_slot(
+    rig: Rig,
+) -> None:
+    left: list[asyncio.Timeout] = []
+
+    async def handler(_: JobContext, __: Any) -> Outcome:
+        left.append(limit := asyncio.timeout(0.05))
+        await limit.__aenter__()
+        raise PauseQueue(PauseKind.OUTAGE, "nobody answers", 60)
+
+    async with rig.worker({"ping": handler}) as worker:
+        async with rig.database.begin() as connection:
+            await connection.execute(text("LOCK TABLE pauses IN EXCLUSIVE MODE"))
+            run_id = await rig.enqueue()
+            await wait_until_async(lambda: not len(worker.attempts) and left, what="the attempt has ended")
+        row = await rig.back(run_id)
+    assert (row.attempt, row.max_attempts) == (1, 11)
 
 
 async def test_a_pause_is_probed_only_by_workers_that_serve_its_queue(rig: Rig) -> None:
