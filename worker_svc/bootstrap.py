@@ -39,6 +39,7 @@ from worker_svc.intake import Intake
 from worker_svc.presence import Presence
 from worker_svc.prober import Prober
 from worker_svc.recorder import Recorder
+from worker_svc.refund_steps import LOCK_S
 from worker_svc.rendering import TemplateRenderer
 from worker_svc.unserved import Unserved
 from worker_svc.watchdog import Watchdog
@@ -88,6 +89,7 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[tuple[Service
             bound_s=settings.run_lease_s * 0.8,
             pool_size=3,  # one for each of the steps; none is made where no refund is served
             by_id=True,
+            lock_s=LOCK_S,
         )
         opened.push_async_callback(by_id.close)
         redis = connect(settings.redis_url.get_secret_value(), client_name=f"cuebx-worker-{name}")

@@ -52,8 +52,7 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     # SQLAlchemy has no class of its own for most of asyncpg's errors, those about data among them: the code tells.
-    state = getattr(getattr(error, "orig", None), "sqlstate", None) or getattr(error, "sqlstate", None)
-    if state is not None:
+    if state := _sqlstate(error):
         return state[:2] not in _REFUSALS
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
@@ -63,7 +62,16 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, _DATABASE_ERRORS)
 
 
-def session_settings(bound_s: float) -> dict[str, str]:
+def was_locked_out(error: BaseException) -> bool:
+    """Whether a statement did nothing because of what another transaction holds, for too long or for ever."""
+    return _sqlstate(error) in ("55P03", "40P01")
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or getattr(error, "sqlstate", None)
+
+
+def session_settings(bound_s: float, lock_s: float | None = None) -> dict[str, str]:
     """PostgreSQL settings that bound each transaction to `bound_s` seconds, and a day to 24 hours: drivers send a duration as
     days and seconds, and a day of a server's own zone may have 23.
 
@@ -74,7 +82,7 @@ def session_settings(bound_s: float) -> dict[str, str]:
     return {
         "timezone": "UTC",
         "statement_timeout": ms,
-        "lock_timeout": ms,
+        "lock_timeout": ms if lock_s is None else str(int(lock_s * 1000)),
         "idle_in_transaction_session_timeout": ms,
     }
 
@@ -97,6 +105,7 @@ class Database:
     and every idle moment inside a transaction. `pre_ping` costs a transaction at each use after a moment of rest; who
     tries again anyway, and looks every second, does without. `by_id` is for statements that look up a batch of rows by
     their ids: they shall do so whatever the planner thinks of the table, which it may have seen last when it was empty.
+    `lock_s` bounds waits for locks alone: what one row of a batch waits for shall not hold up the others.
     """
 
     def __init__(
@@ -108,6 +117,7 @@ class Database:
         pool_size: int = 5,
         pre_ping: bool = True,
         by_id: bool = False,
+        lock_s: float | None = None,
     ) -> None:
         driver = for_asyncpg(url)
         args: dict[str, Any] = {
@@ -120,7 +130,7 @@ class Database:
             "jit": "off",
             **(_BY_ID if by_id else {}),
             **args.get("server_settings", {}),
-            **session_settings(bound_s),  # whatever the URL's options say
+            **session_settings(bound_s, lock_s),  # whatever the URL's options say
         }
         self.engine: AsyncEngine = create_async_engine(
             driver.url,

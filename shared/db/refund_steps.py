@@ -1,7 +1,7 @@
 """The three steps of paying a refund, of many refunds at a time: taking them, putting attempts on record, settling them.
 
 Each function takes an open connection and commits nothing. It does what is plain, and answers None for the rest: that is
-looked at refund by refund, as `refund_work` has it. Nothing here waits for a lock.
+looked at refund by refund, as `refund_work` has it. No row is waited for; entries of unique indexes are: bound that.
 """
 
 from collections.abc import Sequence
