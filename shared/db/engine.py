@@ -213,16 +213,16 @@ def sync_engine(
 ) -> Engine:
     """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
     driver = for_psycopg2(url)
-    settings = {**session_settings(bound_s), "jit": "off"}  # compiling a batch statement takes longer than it
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    # Compiling a batch statement takes longer than it. Doubles come as text: all their digits, or none is what it was.
+    settings = {**session_settings(bound_s), "jit": "off", "extra_float_digits": "1"}
     query = dict(driver.url.query)
-    options = " ".join(part for part in (str(query.pop("options", "")), options) if part)
+    options = [str(query.pop("options", "")), *(f"-c {name}={value}" for name, value in settings.items())]
     engine = create_engine(
         driver.url.set(query=query),
         connect_args={
             "application_name": query.get("application_name", application),
             "connect_timeout": int(CONNECT_TIMEOUT_S),
-            "options": options,
+            "options": " ".join(options).lstrip(),
             "keepalives": 1,
             "keepalives_idle": 5,
             "keepalives_interval": 2,

@@ -7,6 +7,7 @@ import pytest
 
 from scheduler_svc.firing import Firing
 from scheduler_svc.schedules import Schedules
+from shared.db.engine import sync_engine
 from shared.jobs import JOBS
 from tests.integration.scheduler.books import EVERY_MINUTE, Books
 
@@ -28,6 +29,21 @@ def test_a_next_run_time_before_all_time_is_broken(books: Books, firing: Firing)
     books.run("UPDATE schedules SET next_run_time = '-Infinity'")
     firing.fire_due()
     assert "is no time" in books.schedule("odd").broken
+
+
+@pytest.mark.parametrize("digits", [-9, 0, 3])
+def test_a_fire_between_two_seconds_fires_however_the_server_spells_a_double(
+    books: Books, database_url: str, digits: int
+) -> None:
+    """Given a database that answers with fewer digits than a double has, as those of old configurations do, then what was
+    read is what is compared."""
+    name = books.engine.url.database
+    books.run(f'ALTER DATABASE "{name}" SET extra_float_digits = {digits}')
+    books.add("a")
+    books.run("UPDATE schedules SET next_run_time = 1764343288.123457")
+    engine = sync_engine(database_url, application="fewer digits", bound_s=5)
+    assert Firing(engine, JOBS, bound_s=5).fire_due().schedules == 1
+    engine.dispose()
 
 
 @pytest.mark.parametrize("when", ["infinity", "-infinity", "20000-01-01"])
