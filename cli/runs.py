@@ -178,7 +178,8 @@ async def _reread(services: "Services", run_id: UUID) -> "RunView":
 
 def _job(view: "RunView") -> str:
     """Runs that share a long work say which part of it they are."""
-    part = view.args.get("part")
+    args: object = view.args  # as the row has it: an outside program's may be no object
+    part = args.get("part") if isinstance(args, dict) else None
     return f"{view.job} (part {part['number']})" if isinstance(part, dict) and "number" in part else view.job
 
 

@@ -98,3 +98,12 @@ def test_runs_that_share_a_long_work_say_which_part_of_it_they_are(cuebx: Comman
     assert f"{second}  send_payment_reminder_emails (part 2)" in lines[1]
     assert "part" not in lines[2]
     assert first in cuebx("runs", "show", second).out
+
+
+def test_a_run_whose_arguments_are_no_object_is_listed_among_the_others(
+    cuebx: CommandLine, dead: str
+) -> None:
+    odd = cuebx.json("enqueue", "ping")["id"]
+    for args in ("[1]", "null", '{"part": {"number": null}}', '{"part": [1]}'):
+        cuebx.sql("UPDATE job_runs SET args = %s WHERE id = %s", args, odd)
+        assert [line.split()[0] for line in cuebx("runs", "list").out.splitlines()[1:]] == [odd, dead]
