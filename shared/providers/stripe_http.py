@@ -4,6 +4,7 @@ With one client for all calls, httpx looks at every connection of its pool for e
 calls at once that, and connecting anew, took two thirds of a refund's processor time.
 """
 
+import asyncio
 import ssl
 import sys
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class StripeHttp(stripe.HTTPClient):
         client = self._resting.pop() if self._resting else self._another()
         try:
             response = await client.request(method, url, headers=headers, content=post_data or None)
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             # Not to be used again: broken off at some moments, it takes its one connection for one in use, for ever.
             with suppress(Exception):
                 await client.aclose()
