@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import Any
 from uuid import UUID
 
@@ -28,8 +29,10 @@ def fence(s: Session, p: Row) -> list[Row]:
 
 def finish(s: Session, p: Row) -> list[Row]:
     ended = []
-    columns = (p.ids, p.attempts, p.states, p.delays, p.run_ats, p.free, p.errors)
-    for run_id, attempt, state, delay, run_at, free, error in zip(*columns, strict=True):
+    # A row without a state is a success with nothing to tell.
+    told = zip(p.states, p.delays, p.run_ats, p.free, p.errors, strict=True)
+    decided = chain(told, repeat(("succeeded", 0.0, None, False, None)))
+    for run_id, attempt, (state, delay, run_at, free, error) in zip(p.ids, p.attempts, decided, strict=False):
         run = holds(s, run_id, attempt)
         if run is None:
             continue
