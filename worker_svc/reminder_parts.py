@@ -52,7 +52,11 @@ class Part:
     @classmethod
     async def of(cls, context: JobContext, args: RemindersArgs) -> "Part":
         """If an earlier attempt has called for the next part, this one ends where that begins."""
-        as_of = args.part.as_of if args.part else context.run.due_at or await context.services.clock.now()
+        clock = context.services.clock
+        if args.part is None:
+            as_of = context.run.due_at or await clock.now()
+        else:  # anybody may enqueue a part: nothing is owed before its day
+            as_of = min(args.part.as_of, await clock.now())
         end = None
         if context.run.attempt > 1:
             async with context.services.database.begin() as db:

@@ -219,3 +219,14 @@ async def test_a_part_waits_for_its_turn_and_is_another_workers_before_long(
     await all_once(world, brevo, invoices)
     [run] = await runs(world)
     assert run.max_attempts - run.attempt == JOB.retry.max_attempts - 1, "waiting costs no attempt"
+
+
+async def test_no_arguments_remind_anybody_before_the_day(world: World, brevo: BrevoSandbox) -> None:
+    invoice = await world.owing("ann@example.com", DAY, made=DAY)
+    now = await world.services.clock.now()
+    part = jobs.ReminderPart(
+        of=invoice, number=2, as_of=now + 2 * DAY, after_due_at=now - 9 * DAY, after_invoice=invoice
+    )
+
+    assert await world.run(JOB, jobs.RemindersArgs(tolerance=9 * DAY, part=part)) == Done({})
+    assert brevo.addresses() == []
