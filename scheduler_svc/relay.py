@@ -7,6 +7,7 @@ again, which is no second one (rule 5).
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -78,14 +79,16 @@ class Relay(Component):
 
     async def _rest(self) -> None:
         """Until something is wanted, or is to be done anyway: the mark, or a look."""
-        left_s = max(0.0, self._mark_at - time.monotonic()) if self._pushed else BACKSTOP_S
-        try:
-            await asyncio.wait_for(self._wanted.wait(), left_s)
-        except TimeoutError:
-            if self._pushed:
-                await self._mark_pushed()
-            else:
-                self._look = True
+        left_s = self._mark_at - time.monotonic() if self._pushed else BACKSTOP_S
+        # Where nothing is left, now: what is announced without end must not put the mark off, whatever `wait_for` makes of 0 s.
+        if left_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), left_s)
+                return
+        if self._pushed:
+            await self._mark_pushed()
+        else:
+            self._look = True
 
     async def stop(self) -> None:
         if self._timer is not None:

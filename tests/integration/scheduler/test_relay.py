@@ -1,5 +1,6 @@
 """From the ledger to Redis."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,6 +16,7 @@ from shared.ports import Message
 from shared.queue import keys
 from shared.queue.transport import RedisTransport
 from tests.integration.scheduler.books import Books
+from tests.wait import wait_until_async
 
 
 @pytest.fixture
@@ -109,3 +111,22 @@ async def test_a_flood_in_one_queue_does_not_hide_another(
     refund = books.add_run(job="process_refund", queue="refunds")
     assert await relay.relay_once() == 500
     assert list(await _messages(redis_client, "refunds")) == [f"{refund}:1"]
+
+
+async def test_announcements_without_end_do_not_put_the_mark_off(
+    books: Books, relay: Relay, redis_client: Redis
+) -> None:
+    """Given a relay that has looked by itself already, and announcements that follow one another at once."""
+    looked_at = books.add_run()
+    running = asyncio.create_task(relay.run())
+    try:
+        await wait_until_async(lambda: books.get(looked_at).state == "queued", what="the first look is over")
+        first = books.add_run()
+
+        def marked() -> bool:
+            relay.announce({"maintenance": [Message(first, 1)]})
+            return bool(books.get(first).state == "queued")
+
+        await wait_until_async(marked, 3, "what was pushed is marked")
+    finally:
+        running.cancel()
