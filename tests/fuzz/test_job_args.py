@@ -36,10 +36,21 @@ SPANS = [
     "nan",
     "1e300",
 ]
+#: Objects of the shape that a part of a long run of reminders has, each field of it odd or not.
+PARTS = st.fixed_dictionaries(
+    {
+        "of": st.sampled_from(UUIDS),
+        "number": st.sampled_from([2, 1, -1, 2.5, "2", 10**30]),
+        "as_of": odd.instants(),
+        "after_due_at": odd.instants(),
+        "after_invoice": st.sampled_from(UUIDS),
+    }
+)
 #: As JSON text, so that there may be what Python itself would not write.
 VALUES = (
     st.sampled_from([json.dumps(each) for each in [*UUIDS, *SPANS]])
     | odd.json(odd.ANY).map(json.dumps)
+    | PARTS.map(json.dumps)
     | st.sampled_from(
         ["[" * 900 + "]" * 900, "[" * 99_999, '{"a":' * 400 + "1" + "}" * 400, "9" * 4000, "9" * 5000, "-" + "9" * 400, "1e309",
          "NaN", "-Infinity", '"\\u0000"', '"\\ud800"', '"\\udc80\\ud800"', '"' + "x" * 100_000 + '"', "1.0000000000000000000001"]
@@ -113,4 +124,4 @@ def check_line(detail: str) -> None:
 
 
 def test_every_argument_of_every_job_is_fuzzed() -> None:
-    assert NAMES == ["event_id", "refund_id", "sleep_s", "tolerance", "user_id"]
+    assert NAMES == ["event_id", "part", "refund_id", "sleep_s", "tolerance", "user_id"]
