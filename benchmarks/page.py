@@ -1,4 +1,4 @@
-"""What the benchmarks write into `docs/performance.md`: a section each, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`."""
+"""What the benchmarks write into `docs/performance.md`: a section each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from types import ModuleType
 
 from benchmarks.conditions import in_words
 from benchmarks.figures import Figure, Result, Target
+from docs.sections import write_section
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 IMAGES = PAGE.parent / "images"
@@ -35,18 +36,7 @@ def write(results: Sequence[Result], modules: Mapping[str, ModuleType]) -> None:
         bound = result.details.get("bound_by")
         if bound:
             parts.append(f"**What bounds it:** {bound}")
-        _write_section(result.name, "\n\n".join(parts))
-
-
-def _write_section(name: str, text: str, page: Path = PAGE) -> None:
-    """Replaces the section's text. ValueError where the page has no such section, or more than one."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before = page.read_text()
-    if before.count(begin) != 1 or before.count(end) != 1 or before.index(begin) > before.index(end):
-        raise ValueError(f"{page} needs one line {begin} and, after it, one line {end}")
-    head, _, rest = before.partition(begin)
-    _, _, tail = rest.partition(end)
-    page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+        write_section(PAGE, result.name, "\n\n".join(parts))
 
 
 def _figure(name: str, figure: Figure) -> str:

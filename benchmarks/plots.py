@@ -1,43 +1,15 @@
-"""How the benchmarks' pictures look: no background and middle tones, readable on light and on dark pages."""
+"""The benchmarks' pictures."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.figure import Figure as Picture
 
 from benchmarks.figures import Figure
+from docs.pictures import BLUE as PEER
+from docs.pictures import GREEN as THIRD
+from docs.pictures import INK, picture
+from docs.pictures import ORANGE as OURS
 
-INK = "#7d8590"
-OURS, PEER, THIRD = "#d9730d", "#2f81f7", "#3fa34d"
-STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "bench",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
-    "grid.alpha": 0.25,
-}
-
-
-@contextmanager
-def picture(path: Path, *, width: float = 9.0, height: float = 4.0) -> Iterator[Picture]:
-    """An empty picture; written as SVG at the end, the same bytes for the same content."""
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(width, height), layout="constrained")
-        yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+__all__ = ["OURS", "PEER", "THIRD", "bars", "distributions", "picture"]
 
 
 def bars(

@@ -1,4 +1,4 @@
-"""Sections of `docs/reliability.md` that commands write: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`."""
+"""Sections of `docs/reliability.md` that commands write, and what they were measured on."""
 
 import os
 import platform
@@ -6,18 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from docs import sections
+
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
 def write_section(name: str, text: str, page: Path = PAGE) -> None:
-    """Replaces the section's text. ValueError where the page has no such section, or more than one."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before = page.read_text()
-    if before.count(begin) != 1 or before.count(end) != 1 or before.index(begin) > before.index(end):
-        raise ValueError(f"{page} needs one line {begin} and, after it, one line {end}")
-    head, _, rest = before.partition(begin)
-    _, _, tail = rest.partition(end)
-    page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+    """See `sections.write_section`."""
+    sections.write_section(page, name, text)
 
 
 def conditions() -> dict[str, Any]:

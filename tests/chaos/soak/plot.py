@@ -1,47 +1,26 @@
-"""The samples as small multiples, one panel a quantity. Readable on light and on dark pages: no background, middle tones."""
+"""The samples as small multiples, one panel a quantity."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from docs.pictures import BLUE, GREEN, INK, ORANGE, picture
 from tests.chaos.soak.sampling import Sample
 
-INK = "#7d8590"
 #: By kind of process; the second one of a kind is dashed.
-COLOURS = {"worker": "#d9730d", "scheduler": "#2f81f7", "api": "#3fa34d"}
+COLOURS = {"worker": ORANGE, "scheduler": BLUE, "api": GREEN}
 PANELS = (
     ("rss_mib", "resident memory, MiB"),
     ("descriptors", "open descriptors"),
     ("threads", "threads"),
     ("postgres_connections", "connections to PostgreSQL"),
 )
-STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "soak",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
-    "grid.alpha": 0.25,
-}
 
 
 def plot(
     samples: Mapping[str, Sequence[Sample]], warm_up_s: float, worker_limit_mib: float, file: Path
 ) -> None:
     """`samples` by process."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 5.5), layout="constrained")
+    with picture(file, height=5.5) as figure:
         for axes, (quantity, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
             for name, its in samples.items():
                 axes.plot(
@@ -71,5 +50,3 @@ def plot(
             axes.set_xlabel("minutes (shaded: warm-up)")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
