@@ -1,7 +1,7 @@
 """The HTTP client that Stripe's SDK calls through: httpx, a connection to each client of it.
 
 With one client for all calls, httpx looks at every connection of its pool for every request, and keeps 20 of them: at 50
-calls at once that, and connecting anew, took two thirds of a refund's processor time.
+calls at once that, and connecting anew, took about a third of a call's processor time.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class StripeHttp(stripe.HTTPClient):
 
 
 def _look_for_sniffio_once() -> None:
-    """httpcore tries to import it some ten times a request. What is not installed is searched for on the whole path each
+    """httpcore tries to import it again and again. What is not installed is searched for on the whole path each
     time, a third of a call's processor time; an entry that is None ends the search at once."""
     if "sniffio" not in sys.modules and find_spec("sniffio") is None:
         cast("dict[str, object]", sys.modules)["sniffio"] = None
