@@ -26,7 +26,8 @@ WITH plan AS (
   FROM held h
   WHERE s.store = h.store AND s.id = h.id AND h.next IS NOT NULL
 ), ended AS (
-  DELETE FROM schedules s WHERE s.id = ANY (ARRAY(SELECT h.id FROM held h WHERE h.next IS NULL))
+  -- A join: where the planner reads a store whole, each row is looked up in a hash, not compared with every id.
+  DELETE FROM schedules s USING held h WHERE s.store = h.store AND s.id = h.id AND h.next IS NULL
 ), inserted AS (
   INSERT INTO job_runs (job, queue, args, priority, max_attempts, overlap, schedule_id, schedule_generation, due_at,
     coalesced, state, reason, finished_at)

@@ -109,13 +109,20 @@ def arguments(url: str) -> dict[str, Any]:
 
 
 def explain(url: str, name: str, *, generic: bool) -> dict[str, Any]:
-    if generic:
-        compiled = str(statement(name).compile(dialect=asyncpg_dialect.dialect()))  # type: ignore[no-untyped-call]  # untyped there
-        [(plan,)] = execute(url, f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {compiled}")
-    else:
-        # psycopg2 writes the values into the text: this is the plan for them.
-        sql = str(statement(name).compile(dialect=psycopg2_dialect.dialect()))  # type: ignore[no-untyped-call]  # untyped there
-        [(plan,)] = execute(url, f"EXPLAIN (FORMAT JSON) {sql}", arguments(url))
+    if not generic:
+        return explain_with(url, name, arguments(url))
+    compiled = str(statement(name).compile(dialect=asyncpg_dialect.dialect()))  # type: ignore[no-untyped-call]  # untyped there
+    return _root(execute(url, f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {compiled}"))
+
+
+def explain_with(url: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """psycopg2 writes the values into the text: this is the plan for them."""
+    sql = str(statement(name).compile(dialect=psycopg2_dialect.dialect()))  # type: ignore[no-untyped-call]  # untyped there
+    return _root(execute(url, f"EXPLAIN (FORMAT JSON) {sql}", values))
+
+
+def _root(answer: list[Any]) -> dict[str, Any]:
+    [(plan,)] = answer
     root: dict[str, Any] = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
     return root
 
@@ -146,3 +153,42 @@ def _reads_ledger(node: dict[str, Any]) -> bool:
 
 def _bounded(node: dict[str, Any]) -> bool:
     return "Index Cond" in node or node.get("Index Name") in OF_LIVE_RUNS
+
+
+DUE = """
+INSERT INTO schedules (id, store, job_state, next_run_time)
+SELECT 'due-' || n, 'maintenance', '{}', 1e9 FROM generate_series(%(first)s, %(last)s) n
+"""
+
+
+def test_many_one_shots_of_one_second_are_not_each_compared_with_every_id(databases: Databases) -> None:
+    """As at midnight, with statistics that were taken when nearly all of the last ones had ended."""
+    url = databases.create_migrated()
+    execute(url, "ALTER TABLE scheduler_maintenance_jobs SET (autovacuum_enabled = false)")
+    execute(url, DUE, {"first": 1, "last": 10_000})
+    execute(url, "DELETE FROM schedules WHERE id > 'due-1000'")
+    execute(url, "ANALYZE scheduler_maintenance_jobs")
+    execute(url, DUE, {"first": 20_001, "last": 30_000})
+    fires = {
+        "stores": "maintenance",
+        "generations": 1,
+        "was": 1e9,
+        "next": None,
+        "jobs": "ping",
+        "queues": "maintenance",
+        "args": "{}",
+        "priorities": 5,
+        "max_attempts": 10,
+        "overlaps": "allow",
+        "due_ats": "2001-09-09T01:46:40Z",
+        "coalesced": 0,
+        "skipped": None,
+    }
+    count = 1000
+    values: dict[str, Any] = {name: [value] * count for name, value in fires.items()}
+    values |= {"ids": [f"due-{20_000 + n}" for n in range(1, count + 1)], "ns": list(range(1, count + 1))}
+
+    plan = explain_with(url, "fire", values)
+
+    assert [node for node in nodes(plan) if "ANY" in node.get("Filter", "")] == [], json.dumps(plan, indent=1)
+    databases.drop(url)
