@@ -13,12 +13,13 @@ WITH plan AS (
     CAST(:ns AS int[]), CAST(:due_ats AS timestamptz[]), CAST(:coalesced AS bigint[]), CAST(:skipped AS text[])
   ) AS r (n, due_at, coalesced, skipped)
 ), held AS (
-  -- LATERAL: one look-up for each, however large the store, whatever the planner knows of it.
+  -- LATERAL: one look-up for each, however large the store, whatever the planner knows of it. `coalesce`: by its id, never
+  -- by its time, which it may share with ten thousand others.
   SELECT p.*
   FROM (SELECT * FROM plan ORDER BY id) p  -- everybody locks in this order: no deadlock between leaders
   CROSS JOIN LATERAL (
     SELECT FROM schedules s
-    WHERE s.store = p.store AND s.id = p.id AND s.generation = p.generation AND s.next_run_time = p.was
+    WHERE s.store = p.store AND s.id = p.id AND s.generation = p.generation AND coalesce(s.next_run_time, '-infinity') = p.was
     FOR UPDATE OF s SKIP LOCKED
   ) s
 ), advanced AS (
@@ -26,8 +27,7 @@ WITH plan AS (
   FROM held h
   WHERE s.store = h.store AND s.id = h.id AND h.next IS NOT NULL
 ), ended AS (
-  -- A join: where the planner reads a store whole, each row is looked up in a hash, not compared with every id.
-  DELETE FROM schedules s USING held h WHERE s.store = h.store AND s.id = h.id AND h.next IS NULL
+  DELETE FROM schedules s WHERE s.id = ANY (ARRAY(SELECT h.id FROM held h WHERE h.next IS NULL))
 ), inserted AS (
   INSERT INTO job_runs (job, queue, args, priority, max_attempts, overlap, schedule_id, schedule_generation, due_at,
     coalesced, state, reason, finished_at)
