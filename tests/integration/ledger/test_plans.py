@@ -190,6 +190,8 @@ def test_one_of_many_that_fire_in_the_same_second_is_looked_up_by_its_id(databas
 
     plan = explain_with(url, "fire", values)
 
-    reads = [node["Index Name"] for node in nodes(plan) if "scheduler_maintenance" in node.get("Index Name", "")]
+    reads = [
+        node["Index Name"] for node in nodes(plan) if "scheduler_maintenance" in node.get("Index Name", "")
+    ]
     assert set(reads) == {"scheduler_maintenance_jobs_pkey"}, json.dumps(plan, indent=1)
     databases.drop(url)
