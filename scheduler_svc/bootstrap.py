@@ -64,7 +64,14 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
     bound_s = transaction_bound_s(ttl_s)
     definitions = builtin_schedules(settings)
     engine, reads = (
-        sync_engine(database_url, application=APPLICATION, bound_s=bound_s, pool_size=size, pre_ping=False)
+        sync_engine(
+            database_url,
+            application=APPLICATION,
+            bound_s=bound_s,
+            pool_size=size,
+            pre_ping=False,
+            by_index=True,
+        )
         for size in (3, 1)
     )
     database = Database(database_url, application=APPLICATION, bound_s=bound_s, pre_ping=False)

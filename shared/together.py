@@ -40,6 +40,7 @@ class Together(Generic[Item, Answer]):
     async def _do_one(self, batch: "Sequence[tuple[Item, asyncio.Future[Answer]]]") -> None:
         try:
             answers = await self._do([item for item, _ in batch])
+            told = list(zip(batch, answers, strict=True))
         except asyncio.CancelledError:
             for _, answer in batch:
                 answer.cancel()
@@ -49,6 +50,6 @@ class Together(Generic[Item, Answer]):
                 if not answer.done():
                     answer.set_exception(error)
             return
-        for (_, answer), told in zip(batch, answers, strict=True):
+        for (_, answer), result in told:
             if not answer.done():
-                answer.set_result(told)
+                answer.set_result(result)

@@ -209,12 +209,23 @@ def _ping_idle_ones(engine: Engine) -> None:
 
 
 def sync_engine(
-    url: str, *, application: str, bound_s: float, pool_size: int = 3, pre_ping: bool = True
+    url: str,
+    *,
+    application: str,
+    bound_s: float,
+    pool_size: int = 3,
+    pre_ping: bool = True,
+    by_index: bool = False,
 ) -> Engine:
-    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`."""
+    """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`.
+
+    `by_index`: no table is read whole, whatever the planner thinks of it; joins are its own choice, unlike with `by_id`.
+    """
     driver = for_psycopg2(url)
     # Compiling a batch statement takes longer than it. Doubles come as text: all their digits, or none is what it was.
     settings = {**session_settings(bound_s), "jit": "off", "extra_float_digits": "1"}
+    if by_index:
+        settings["enable_seqscan"] = "off"
     query = dict(driver.url.query)
     options = [str(query.pop("options", "")), *(f"-c {name}={value}" for name, value in settings.items())]
     engine = create_engine(

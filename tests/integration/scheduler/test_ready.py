@@ -1,7 +1,8 @@
 """What a firing pass hands to the relay, so that a fire reaches a worker without being looked up again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -63,19 +64,16 @@ async def test_no_push_waits_for_a_mark_and_a_look_marks_first(
 ) -> None:
     """Given marks that wait for ever, when schedules fire one after the other, then all reach Redis; a look marks them."""
     monkeypatch.setattr(relay_module, "MARK_AFTER_S", 3600.0)
-    relay = _Watched(database, transport, outages)
-    running = asyncio.create_task(relay.run())
-    await relay.has_looked()
-    for number in (1, 2):
-        books.add(f"s{number}", due_in_s=-1)
-        relay.announce(firing.fire_due().ready)
-        await wait_until_async(partial(_has, redis_client, number), what=f"message {number}")
-    assert {books.runs(name)[0].state for name in ("s1", "s2")} == {"pending"}
-    relay.kick()
-    await wait_until_async(
-        lambda: {books.runs(name)[0].state for name in ("s1", "s2")} == {"queued"}, what="the marks"
-    )
-    running.cancel()
+    async with _watched(database, transport, outages) as relay:
+        for number in (1, 2):
+            books.add(f"s{number}", due_in_s=-1)
+            relay.announce(firing.fire_due().ready)
+            await wait_until_async(partial(_has, redis_client, number), what=f"message {number}")
+        assert {books.runs(name)[0].state for name in ("s1", "s2")} == {"pending"}
+        relay.kick()
+        await wait_until_async(
+            lambda: {books.runs(name)[0].state for name in ("s1", "s2")} == {"queued"}, what="the marks"
+        )
 
 
 async def test_what_was_announced_is_marked_soon_though_nobody_looks(
@@ -87,12 +85,19 @@ async def test_what_was_announced_is_marked_soon_though_nobody_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(relay_module, "BACKSTOP_S", 3600.0)
+    async with _watched(database, transport, outages) as relay:
+        books.add("a", due_in_s=-1)
+        relay.announce(firing.fire_due().ready)
+        await wait_until_async(lambda: books.runs("a")[0].state == "queued", what="the mark")
+
+
+@asynccontextmanager
+async def _watched(database: Database, transport: RedisTransport, outages: Outages) -> AsyncIterator[Relay]:
+    """A relay that runs, and has looked."""
     relay = _Watched(database, transport, outages)
     running = asyncio.create_task(relay.run())
     await relay.has_looked()
-    books.add("a", due_in_s=-1)
-    relay.announce(firing.fire_due().ready)
-    await wait_until_async(lambda: books.runs("a")[0].state == "queued", what="the mark")
+    yield relay
     running.cancel()
 
 

@@ -57,6 +57,17 @@ async def test_a_batch_that_fails_is_told_to_its_own_callers_and_to_nobody_else(
     assert await together(5) == 10
 
 
+async def test_an_answer_too_few_is_told_to_all_and_leaves_nobody_waiting() -> None:
+    async def do(numbers: Sequence[int]) -> list[int]:
+        return [*numbers][1:]
+
+    together = Together(do)
+    with pytest.raises(ValueError, match="shorter"):
+        await asyncio.wait_for(together(1), 5)
+    with pytest.raises(ValueError, match="shorter"):
+        await asyncio.wait_for(together(2), 5)
+
+
 async def test_who_is_cancelled_breaks_into_no_batch() -> None:
     door = Door()
     together = Together(door)
