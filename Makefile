@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PYTEST ?= .venv/bin/pytest
 STAMP := .venv/.installed
+# Tests start hundreds of processes: they shall not compile the same files anew each time, where the environment says so.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: venv demo up test chaos storm model fuzz bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
 

@@ -30,17 +30,22 @@ def run(module: str, changes: dict[str, str | None]) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("module", PROCESSES)
+# Every variable on every process: tests/fuzz/test_settings.py, without a process for each.
 @pytest.mark.parametrize(
-    ("name", "value", "complaint"),
+    ("module", "name", "value", "complaint"),
     [
-        ("DATABASE_URL", None, "is not set; expected: PostgreSQL, as postgresql://"),
-        ("DATABASE_URL", "localhost", "is not a URL; it looks like postgresql://"),
-        ("REDIS_URL", "localhost:6379", "is no Redis URL; it looks like redis://"),
-        ("RUN_LEASE_S", "soon", "input should be a valid number"),
-        ("LOG_LEVEL", "loud", "input should be 'DEBUG'"),
-        ("ENVIRONMENT", "prod", "input should be 'development' or 'production'"),
-        ("CUEBX_FAILPOINTS", "fire.committed=explode", "'explode' is no action; there are kill, stop, "),
+        ("worker_svc", "DATABASE_URL", None, "is not set; expected: PostgreSQL, as postgresql://"),
+        ("api_svc", "DATABASE_URL", "localhost", "is not a URL; it looks like postgresql://"),
+        ("scheduler_svc", "REDIS_URL", "localhost:6379", "is no Redis URL; it looks like redis://"),
+        ("worker_svc", "RUN_LEASE_S", "soon", "input should be a valid number"),
+        ("api_svc", "LOG_LEVEL", "loud", "input should be 'DEBUG'"),
+        ("scheduler_svc", "ENVIRONMENT", "prod", "input should be 'development' or 'production'"),
+        (
+            "worker_svc",
+            "CUEBX_FAILPOINTS",
+            "fire.committed=explode",
+            "'explode' is no action; there are kill, stop, ",
+        ),
     ],
 )
 def test_a_variable_that_is_missing_or_malformed_is_named_in_one_line(

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from cli.main import cli
@@ -62,7 +63,16 @@ class CommandLine:
 
 
 @pytest.fixture
-def cuebx(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+def quiet() -> Iterator[None]:
+    """Nothing of our log is in what a command prints, as for a real one, whose log goes to standard error."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def cuebx(database_url: str, redis_url: str, quiet: None, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     # It would leave handlers on this process's streams, which the runner replaces for each command.
     monkeypatch.setattr(logs, "configure", lambda settings, process: None)
     monkeypatch.setenv("DATABASE_URL", database_url)
