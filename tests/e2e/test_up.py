@@ -112,7 +112,7 @@ def terminal() -> Iterator[Terminal]:
             wait_until(lambda: not terminal.left_behind(), 30, "nothing is left")
 
 
-def test_schedules_fire_leaders_and_workers_fail_over_and_ctrl_c_leaves_nothing(terminal: Terminal) -> None:
+def test_schedules_fire_what_is_killed_comes_back_and_ctrl_c_leaves_nothing(terminal: Terminal) -> None:
     terminal.start("--ephemeral")
     # A schedule fires, end to end.
     terminal.json("schedules", "add", "beat", "--job", "ping", "--every", "300ms")
@@ -146,6 +146,14 @@ def test_schedules_fire_leaders_and_workers_fail_over_and_ctrl_c_leaves_nothing(
     done = succeeded()
     wait_until(lambda: succeeded() > done, 30, "the schedule fires again")
     wait_until(lambda: terminal.said("ended by SIGKILL; starting it again"), 30, "what died is started again")
+    # So are the servers.
+    with redis.Redis.from_url(variables["REDIS_URL"]) as client:
+        os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
+    [postmaster] = (terminal.directory / ".cuebx").rglob("postmaster.pid")
+    os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGKILL)
+    wait_until(lambda: terminal.said("valkey          | is back"), 30, "Redis is back")
+    wait_until(lambda: terminal.said("postgresql      | is back"), 30, "PostgreSQL is back")
+    wait_until(lambda: terminal("doctor", "--ping").returncode == 0, 60, "all is well")
     # Ctrl-C.
     assert terminal.end() == 0
     assert terminal.left_behind() == []
@@ -167,37 +175,21 @@ def test_schedules_fire_leaders_and_workers_fail_over_and_ctrl_c_leaves_nothing(
 
 def test_data_outlives_a_stack_and_a_directory_serves_one(terminal: Terminal) -> None:
     terminal.start("--workers", "1", "--schedulers", "1")
-    run = terminal.json("enqueue", "ping")["id"]
+    kept = terminal.json("enqueue", "ping")["id"]
     second = terminal("up")
     assert second.returncode == 1
     assert "a stack runs in .cuebx already" in second.stderr
-    assert terminal.end(signal.SIGTERM) == 0
-    terminal.start("--workers", "1", "--schedulers", "1")
-    assert terminal.json("runs", "show", run)["id"] == run
-    # Not even kill -9 leaves anything behind.
+    # Not even kill -9 leaves anything behind but the data.
     terminal.end(signal.SIGKILL)
     wait_until(lambda: not terminal.left_behind(), 30, "nothing is left")
-
-
-def test_killed_servers_come_back_and_the_work_goes_on(terminal: Terminal) -> None:
     terminal.start("--workers", "1", "--schedulers", "1")
-    with redis.Redis.from_url(terminal.environment()["REDIS_URL"]) as client:
-        os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
-    postmaster = terminal.directory / ".cuebx" / "postgres" / "postmaster.pid"
-    os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGKILL)
-    wait_until(lambda: terminal.said("valkey          | is back"), 30, "Redis is back")
-    wait_until(lambda: terminal.said("postgresql      | is back"), 30, "PostgreSQL is back")
-    wait_until(lambda: terminal("doctor", "--ping").returncode == 0, 60, "all is well")
-    assert terminal.end() == 0
-
-
-def test_a_second_ctrl_c_does_not_wait_for_what_runs(terminal: Terminal) -> None:
-    terminal.start("--ephemeral", "--workers", "1", "--schedulers", "1")
+    assert terminal.json("runs", "show", kept)["id"] == kept
+    # A signal waits for what runs; a second one does not.
     run = terminal.json("enqueue", "ping", "-a", "sleep_s=600")["id"]
     state = f"SELECT state FROM job_runs WHERE id = '{run}'"
     wait_until(lambda: terminal.sql(state) == "running", 30, "it runs")
     assert terminal.up is not None
-    terminal.up.send_signal(signal.SIGINT)
+    terminal.up.send_signal(signal.SIGTERM)
     wait_until(lambda: terminal.said("Ctrl-C again ends them now"), 30, "it is stopping")
     assert terminal.end() == 0
     assert terminal.left_behind() == []
