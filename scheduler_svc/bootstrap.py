@@ -71,6 +71,7 @@ def build(settings: SchedulerSettings, readiness: Readiness) -> Scheduler:
             pool_size=size,
             pre_ping=False,
             by_index=True,
+            planned_once=("fire", "fire_due"),
         )
         for size in (3, 1)
     )

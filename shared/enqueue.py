@@ -1,4 +1,5 @@
-"""Enqueueing on demand: on its own (commit, then push), or inside the caller's transaction.
+"""Enqueueing on demand: on its own (commit, then push), or inside the caller's transaction. The push is nobody's to wait for:
+what a call returns is committed.
 
 run = await enqueuer.enqueue(jobs.PING, jobs.PingArgs())
 
@@ -47,6 +48,8 @@ class Enqueuer:
     def __init__(self, database: Database, transport: Transport) -> None:
         self._database = database
         self._transport = transport
+        self._unpushed: dict[str, list[Message]] = {}
+        self._pushing: set[str] = set()
         self._pushes: set[asyncio.Task[None]] = set()
 
     async def enqueue(
@@ -101,7 +104,7 @@ class Enqueuer:
                 connection, job, encoded, keys=names, run_ats=run_ats, schedule_id=schedule_id
             )
             answers = await _existing(connection, job, rows)
-        await self._push(job, rows)
+        self._push(job, rows)
         return answers
 
     async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
@@ -118,10 +121,25 @@ class Enqueuer:
         """Waits for pushes that are under way."""
         await asyncio.gather(*self._pushes)
 
-    async def _push(self, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> None:
-        messages = [Message(row.id, 1, job.priority) for row in rows if row.id is not None and row.due]
+    def _push(self, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> None:
+        """Wakes workers for runs that are committed, at once and beside the caller, who need not wait for Redis. What is
+        enqueued while a queue's push is under way goes with its next one."""
         failpoint(Point.ENQUEUE_COMMITTED)
-        await self.push_now(job.queue, messages)
+        queue = job.queue.value
+        messages = [Message(row.id, 1, job.priority) for row in rows if row.id is not None and row.due]
+        self._unpushed.setdefault(queue, []).extend(messages)
+        if queue not in self._pushing:
+            self._pushing.add(queue)
+            task = asyncio.get_running_loop().create_task(self._push_all(queue))
+            self._pushes.add(task)
+            task.add_done_callback(self._pushes.discard)
+
+    async def _push_all(self, queue: str) -> None:
+        try:
+            while messages := self._unpushed.pop(queue, None):
+                await self.push_now(queue, messages)
+        finally:
+            self._pushing.discard(queue)
 
     def _push_after_commit(
         self, session: AsyncSession, job: JobSpec[A], rows: Sequence[ledger.Inserted]
@@ -139,9 +157,7 @@ class Enqueuer:
             return  # a savepoint's release: nobody else can see the runs yet
         waiting, session.info[self] = session.info[self], []
         for job, rows in waiting:
-            task = asyncio.get_running_loop().create_task(self._push(job, rows))
-            self._pushes.add(task)
-            task.add_done_callback(self._pushes.discard)
+            self._push(job, rows)
 
 
 async def _existing(db: ledger.Executor, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:

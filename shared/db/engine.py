@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,14 +31,21 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.db.arrays import send_lists_as_literals
+from shared.db.prepared import plan_once
 from shared.db.revision import refuse_older
-from shared.db.urls import for_asyncpg, for_psycopg2
+from shared.db.urls import for_asyncpg, for_psycopg2, may_prepare
 
 CONNECT_TIMEOUT_S = 5.0
 #: A connection that has rested for so long is asked whether it lives before it is used.
 PING_AFTER_S = 1.0
 
-_BY_ID = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+#: With one way to do it, planning anew each time costs as much as a small batch itself.
+_BY_ID = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 
 #: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
 _DATABASE_ERRORS = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -140,6 +147,8 @@ class Database:
             hide_parameters=True,
             pool_size=pool_size,
             max_overflow=pool_size,
+            # Used last, used next: its statements are prepared, its caches warm.
+            pool_use_lifo=True,
             pool_timeout=CONNECT_TIMEOUT_S,
             pool_recycle=1800,
         )
@@ -216,16 +225,21 @@ def sync_engine(
     pool_size: int = 3,
     pre_ping: bool = True,
     by_index: bool = False,
+    planned_once: Sequence[str] = (),
 ) -> Engine:
     """The synchronous side, for APScheduler's stores and the firing path, which runs in a thread. See `Database`.
 
     `by_index`: no table is read whole, whatever the planner thinks of it; joins are its own choice, unlike with `by_id`.
+    `planned_once`: statements of `sql/` that come often, with a row or two each. A URL that says there shall be no cache of
+    prepared statements (for a pooler's sake) is heard here too.
     """
     driver = for_psycopg2(url)
     # Compiling a batch statement takes longer than it. Doubles come as text: all their digits, or none is what it was.
     settings = {**session_settings(bound_s), "jit": "off", "extra_float_digits": "1"}
     if by_index:
         settings["enable_seqscan"] = "off"
+    if planned_once:
+        settings["plan_cache_mode"] = "force_generic_plan"
     query = dict(driver.url.query)
     options = [str(query.pop("options", "")), *(f"-c {name}={value}" for name, value in settings.items())]
     engine = create_engine(
@@ -250,6 +264,8 @@ def sync_engine(
     )
     if "PGTZ" in os.environ:
         event.listen(engine, "connect", _be_in_utc)
+    if planned_once and may_prepare(url):
+        plan_once(engine, *planned_once)
     send_lists_as_literals(engine)
     return engine
 

@@ -81,6 +81,12 @@ def for_psycopg2(raw: str) -> DriverUrl:
     return DriverUrl(url.set(drivername="postgresql+psycopg2", query=query), {})
 
 
+def may_prepare(raw: str) -> bool:
+    """Whether a session may keep prepared statements: not with a cache of none, as behind a pooler of transactions."""
+    query = parse_database_url(raw).query
+    return not any(query.get(name) == "0" for name in _CACHES)
+
+
 def for_asyncpg(raw: str) -> DriverUrl:
     """For everything asynchronous. libpq's parameters become asyncpg's arguments, certificate files a TLS context.
 

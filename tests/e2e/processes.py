@@ -63,7 +63,7 @@ class Process:
         ended = [line["run_id"] for line in self.events("run_ended")]
         return ended + [run_id for line in self.events("runs_ended") for run_id in line["run_ids"]]
 
-    def wait_for(self, event: str, times: int = 1, timeout: float = 20) -> dict[str, Any]:
+    def wait_for(self, event: str, times: int = 1, timeout: float = 60) -> dict[str, Any]:
         """The last of the first `times` such events. Fails at once when the process has ended without."""
 
         def seen() -> list[dict[str, Any]]:
@@ -86,20 +86,20 @@ class Process:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.wait_for('metrics_listening')['port']}"
 
-    def wait_ready(self, timeout: float = 20) -> Self:
+    def wait_ready(self, timeout: float = 60) -> Self:
         wait_until(lambda: self.readiness()[0] == 200, timeout, f"{self.module} ready:\n{self.output}")
         return self
 
     def send(self, signum: signal.Signals) -> None:
         self._process.send_signal(signum)
 
-    def end(self, timeout: float = 20) -> int:
+    def end(self, timeout: float = 60) -> int:
         """Waits for its exit; the status."""
         assert self._process.wait(timeout), f"{self.module} still runs after {timeout} s:\n{self.output}"
         assert self.status is not None
         return self.status
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = 60) -> int:
         """SIGTERM, and its status."""
         self.send(signal.SIGTERM)
         return self.end(timeout)

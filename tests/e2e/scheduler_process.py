@@ -45,7 +45,7 @@ class SchedulerProcess:
         events = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
         return [each for each in events if each.get("event") == name]
 
-    def wait_for(self, event: str, timeout: float = 20) -> dict[str, Any]:
+    def wait_for(self, event: str, timeout: float = 60) -> dict[str, Any]:
         def seen() -> list[dict[str, Any]]:
             assert self.process.poll() is None or self.events(event), self.lines
             return self.events(event)

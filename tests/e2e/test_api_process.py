@@ -50,7 +50,7 @@ class ApiProcess:
             assert self.process.poll() is None, self.lines
             return self.event("api_listening")
 
-        event = wait_until(listening, timeout=20, what="api_listening")
+        event = wait_until(listening, timeout=60, what="api_listening")
         assert event is not None
         return f"http://127.0.0.1:{event['port']}"
 
@@ -60,7 +60,7 @@ class ApiProcess:
         except httpx.TransportError:
             return False
 
-    def ended(self, timeout: float = 20) -> int:
+    def ended(self, timeout: float = 60) -> int:
         status = self.process.wait(timeout)
         self._reader.join(timeout)
         return status
@@ -108,7 +108,7 @@ def post_run(api: ApiProcess, token: str = TOKEN) -> httpx.Response:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_a_signal_ends_it_cleanly(start: Start, number: signal.Signals) -> None:
     api = start()
-    wait_until(api.ready, timeout=20, what="ready")
+    wait_until(api.ready, timeout=60, what="ready")
     assert post_run(api).status_code == 201
 
     api.process.send_signal(number)
@@ -120,7 +120,7 @@ def test_it_serves_until_a_signal_ends_it_cleanly(start: Start, number: signal.S
 
 def test_a_request_under_way_is_answered_before_it_ends(start: Start, database_url: str) -> None:
     api = start()
-    wait_until(api.ready, timeout=20, what="ready")
+    wait_until(api.ready, timeout=60, what="ready")
     answers: list[httpx.Response] = []
     client = threading.Thread(target=lambda: answers.append(post_run(api)))
     with closing(psycopg2.connect(database_url)) as blocker, blocker.cursor() as cursor:
@@ -145,7 +145,7 @@ def _waits_for_a_lock(url: str) -> bool:
 
 def test_neither_tokens_nor_bodies_are_logged(start: Start) -> None:
     api = start(LOG_LEVEL="DEBUG")
-    wait_until(api.ready, timeout=20, what="ready")
+    wait_until(api.ready, timeout=60, what="ready")
     post_run(api)
     post_run(api, token="a-wrong-token")
     httpx.post(f"{api.url}/webhooks/stripe", content=b"a-body", headers={"Stripe-Signature": "t=1,v1=a-sig"})
@@ -219,7 +219,7 @@ def test_it_comes_up_without_postgresql_and_looks_at_the_schema_when_it_is_back(
     postgres.start()
 
     if migrated:
-        wait_until(api.ready, timeout=20, what="ready")
+        wait_until(api.ready, timeout=60, what="ready")
         assert post_run(api).status_code == 201
     else:
         assert api.ended() == 2
@@ -234,7 +234,7 @@ def test_a_caller_that_leaves_in_the_middle_of_its_body_is_no_failure(start: Sta
     headers = f"Host: api\r\nAuthorization: Bearer {TOKEN if path == '/v1/runs' else 'b'}\r\nContent-Length: 100\r\n"
     with socket.create_connection(("127.0.0.1", port)) as caller:
         caller.sendall(f"POST {path} HTTP/1.1\r\n{headers}Content-Type: application/json\r\n\r\n{{".encode())
-    wait_until(api.ready, timeout=20, what="ready")
+    wait_until(api.ready, timeout=60, what="ready")
     assert httpx.get(f"{api.url}/healthz").status_code == 200
 
     api.process.terminate()
@@ -247,9 +247,9 @@ def test_with_the_scheduler_it_stands_for_leader_and_hands_over_when_it_ends(
     start: Start, database_url: str
 ) -> None:
     first = start(ENABLE_SCHEDULER="true")
-    wait_until(lambda: _leaders(database_url) == 1, timeout=20, what="the first leads")
+    wait_until(lambda: _leaders(database_url) == 1, timeout=60, what="the first leads")
     second = start(ENABLE_SCHEDULER="true")
-    wait_until(second.ready, timeout=20, what="the second serves")
+    wait_until(second.ready, timeout=60, what="the second serves")
     assert _leaders(database_url) == 1
 
     first.process.terminate()

@@ -25,7 +25,7 @@ def run(module: str, changes: dict[str, str | None]) -> subprocess.CompletedProc
         env={name: value for name, value in environment.items() if value is not None},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -72,7 +72,7 @@ def _pair(start: Start) -> tuple[SchedulerProcess, SchedulerProcess]:
     leader = start()
     leader.wait_for("term_began")
     standby = start()
-    wait_until(standby.ready, timeout=20)
+    wait_until(standby.ready, timeout=60)
     return leader, standby
 
 
@@ -197,12 +197,12 @@ def test_processes_stay_up_when_redis_goes_away_and_go_on_when_it_is_back(
 ) -> None:
     server = private_valkey()
     leader = start(REDIS_URL=server.url)
-    wait_until(leader.ready, timeout=20)
+    wait_until(leader.ready, timeout=60)
     wait_until(lambda: _runs(books) > 2)
     server.kill()
     wait_until(lambda: leader.readiness()[0] == 503)
     server.start()
-    wait_until(leader.ready, timeout=20)
+    wait_until(leader.ready, timeout=60)
     before = _runs(books)
     wait_until(lambda: _runs(books) > before)
     _every_fire_has_one_run(books)
@@ -218,13 +218,13 @@ def test_processes_stay_up_when_postgresql_restarts_and_catch_up(
         books = Books(engine)
         books.add("tick", trigger={"type": "interval", "every_s": EVERY_S}, overlap="allow")
         leader = start(DATABASE_URL=server.url)
-        wait_until(leader.ready, timeout=20)
+        wait_until(leader.ready, timeout=60)
         wait_until(lambda: _runs(books) > 2)
         server.kill()
         engine.dispose()
         wait_until(lambda: leader.readiness()[0] == 503)
         server.start()
-        wait_until(leader.ready, timeout=20)
+        wait_until(leader.ready, timeout=60)
         before = _runs(books)
         wait_until(lambda: _runs(books) > before)
         _every_fire_has_one_run(books)
@@ -247,7 +247,7 @@ def test_without_postgresql_at_the_start_it_waits_and_says_so(start: Start) -> N
 
 def test_an_older_schema_is_one_line_and_status_2(start: Start, empty_database_url: str) -> None:
     process = start(DATABASE_URL=empty_database_url)
-    assert process.end(timeout=20) == 2
+    assert process.end(timeout=60) == 2
     last = process.lines[-1]
     assert last.startswith("scheduler: ")
     assert "run cuebx migrate" in last
@@ -255,7 +255,7 @@ def test_an_older_schema_is_one_line_and_status_2(start: Start, empty_database_u
 
 def test_a_malformed_setting_is_one_line_and_status_2(start: Start) -> None:
     process = start(CLEANUP_CRON="61 * * * *")
-    assert process.end(timeout=20) == 2
+    assert process.end(timeout=60) == 2
     assert process.lines[-1].startswith("scheduler: CLEANUP_CRON: ")
 
 
@@ -266,7 +266,7 @@ async def test_another_process_can_stand_for_leader_and_hands_over_when_it_leave
     async with embedded_scheduler(settings) as candidate:
         await wait_until_async(lambda: candidate.role == "leader")
         standby = start()
-        await wait_until_async(standby.ready, timeout=20)
+        await wait_until_async(standby.ready, timeout=60)
         left_at = time.monotonic()
     await wait_until_async(lambda: books.run("SELECT FROM leader_terms WHERE term = 2"))
     assert time.monotonic() - left_at < 0.5

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +18,7 @@ from shared.db.engine import Database
 from shared.db.models import Customer
 from shared.enqueue import Enqueued, Enqueuer
 from shared.jobs import APPLY_STRIPE_EVENT, PING, PROCESS_REFUND, PingArgs, RefundArgs, WebhookArgs
+from shared.ports import Message
 from shared.queue.connection import connect
 from shared.queue.transport import RedisTransport
 from tests.wait import wait_until_async
@@ -56,7 +57,8 @@ async def runs(database: Database) -> list[Any]:
     return await database.rows("SELECT * FROM job_runs ORDER BY id")
 
 
-async def messages(transport: RedisTransport) -> list[tuple[UUID, int]]:
+async def messages(enqueuer: Enqueuer, transport: RedisTransport) -> list[tuple[UUID, int]]:
+    await enqueuer.close()  # nobody else waits for a push
     return [(message.run_id, message.attempt) for message in await transport.take(MAINTENANCE, 100)]
 
 
@@ -69,7 +71,7 @@ async def test_a_run_is_committed_and_pushed(
     assert enqueued == Enqueued(run.id)
     assert (run.job, run.queue, run.args, run.state) == ("ping", MAINTENANCE, {"sleep_s": 0.5}, "pending")
     assert (run.attempt, run.max_attempts, run.priority, run.key) == (0, 10, 3, None)
-    assert await messages(transport) == [(run.id, 1)]
+    assert await messages(enqueuer, transport) == [(run.id, 1)]
 
 
 async def test_inside_a_transaction_a_run_is_there_with_the_callers_own_rows(
@@ -80,12 +82,12 @@ async def test_inside_a_transaction_a_run_is_there_with_the_callers_own_rows(
         enqueued = await enqueuer.enqueue(PING, AT_ONCE, session=session)
 
         assert await runs(database) == []
-        assert await messages(transport) == []
+        assert await messages(enqueuer, transport) == []
 
     assert [run.id for run in await runs(database)] == [enqueued.run_id]
     assert await database.rows("SELECT email FROM customers") == [("a@example.com",)]
     await enqueuer.close()
-    assert await messages(transport) == [(enqueued.run_id, 1)]
+    assert await messages(enqueuer, transport) == [(enqueued.run_id, 1)]
 
 
 async def test_what_is_rolled_back_was_never_enqueued(
@@ -99,7 +101,7 @@ async def test_what_is_rolled_back_was_never_enqueued(
 
     await enqueuer.close()
     assert await runs(database) == []
-    assert await messages(transport) == []
+    assert await messages(enqueuer, transport) == []
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a transaction"])
@@ -114,7 +116,7 @@ async def test_many_are_one_statement_and_answer_in_their_order(
     by_id = {run.id: run.args["sleep_s"] for run in await runs(database)}
     assert [by_id[enqueued.run_id] for enqueued in many] == list(range(50))
     # Equal in priority, they leave in the order of their ids, which sort by the millisecond.
-    assert await messages(transport) == sorted((enqueued.run_id, 1) for enqueued in many)
+    assert await messages(enqueuer, transport) == sorted((enqueued.run_id, 1) for enqueued in many)
 
 
 async def test_none_at_all_is_no_statement(enqueuer: Enqueuer, database: Database) -> None:
@@ -129,14 +131,14 @@ async def test_a_key_that_exists_returns_its_run_in_whatever_state(
 ) -> None:
     first = await enqueuer.enqueue(PING, AT_ONCE, key="k")
     await database.rows("UPDATE job_runs SET state = :state RETURNING id", state=state)
-    await messages(transport)
+    await messages(enqueuer, transport)
 
     second = await enqueuer.enqueue(PING, LATER, key="k")
 
     assert second == Enqueued(first.run_id, existing=True)
     [run] = await runs(database)
     assert (run.state, run.args) == (state, {"sleep_s": 0.0})
-    assert await messages(transport) == []
+    assert await messages(enqueuer, transport) == []
 
 
 @pytest.mark.rule(36)
@@ -206,7 +208,7 @@ async def test_a_run_for_later_is_left_to_the_relay(
     await enqueuer.enqueue(PING, AT_ONCE, run_at=later)
 
     assert [run.run_at for run in await runs(database)] == [later]
-    assert await messages(transport) == []
+    assert await messages(enqueuer, transport) == []
 
 
 async def test_a_run_for_an_instant_that_has_passed_is_due_at_once(
@@ -217,7 +219,7 @@ async def test_a_run_for_an_instant_that_has_passed_is_due_at_once(
     enqueued = await enqueuer.enqueue(PING, AT_ONCE, run_at=earlier)
 
     assert [run.run_at for run in await runs(database)] == [earlier]
-    assert await messages(transport) == [(enqueued.run_id, 1)]
+    assert await messages(enqueuer, transport) == [(enqueued.run_id, 1)]
 
 
 async def test_an_instant_without_time_zone_is_refused(enqueuer: Enqueuer, database: Database) -> None:
@@ -251,6 +253,38 @@ async def test_a_push_that_fails_or_hangs_is_no_error_and_costs_no_time(
         await redis.aclose()
     assert took < 1  # Redis' own time-outs are longer
     assert [run.id for run in await runs(database)] == [enqueued.run_id]
+
+
+class Held(RedisTransport):
+    """Pushes when it is let, and keeps what each push had."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.pushes: list[list[UUID]] = []
+        self.let = asyncio.Event()
+
+    async def push(self, queue: str, messages: Sequence[Message]) -> None:
+        self.pushes.append([message.run_id for message in messages])
+        await self.let.wait()
+        await super().push(queue, messages)
+
+
+async def test_an_answer_waits_for_no_push_and_what_comes_meanwhile_goes_together(
+    database: Database, redis_url: str
+) -> None:
+    redis = connect(redis_url, client_name="test")
+    held = Held(redis)
+    enqueuer = Enqueuer(database, held)
+
+    first = await enqueuer.enqueue(PING, AT_ONCE)
+    await wait_until_async(lambda: held.pushes, what="a push")
+    later = [await enqueuer.enqueue(PING, AT_ONCE) for _ in range(3)]
+    held.let.set()
+    pushed = await messages(enqueuer, held)
+
+    assert held.pushes == [[first.run_id], [run.run_id for run in later]]
+    assert sorted(pushed) == sorted((run.run_id, 1) for run in (first, *later))
+    await redis.aclose()
 
 
 async def test_a_waiting_worker_is_woken(enqueuer: Enqueuer, transport: RedisTransport) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,7 @@ from shared.core.jobspec import JobSpec
 from tests.model.attempts import Attempt
 from tests.model.cluster import Cluster
 from tests.model.jobs import JOBS
+from tests.model.world import drive
 from worker_svc.lease import Lease
 
 
@@ -48,6 +49,17 @@ async def _sleep(seconds: float) -> None:
 async def _timeout(seconds: float) -> AsyncIterator[None]:
     """What waits within is bounded by the servers' own time-outs."""
     yield
+
+
+class _Loop:
+    """A task that nobody waits for runs at once: between any two of its steps others may run all the same."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> "_Loop":
+        drive(coroutine)
+        return self
+
+    def add_done_callback(self, _: object) -> None:
+        """It is done."""
 
 
 async def _no_strangers(redis: Any) -> list[str]:
@@ -69,7 +81,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(monotonic=monotonic, sleep=lambda s: Cluster.here().sleep(s))
     rand = SimpleNamespace(random=lambda: Cluster.here().random.random())
     quiet = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    loop = SimpleNamespace(sleep=_sleep, timeout=_timeout, Event=asyncio.Event)
+    loop = SimpleNamespace(sleep=_sleep, timeout=_timeout, Event=asyncio.Event, get_running_loop=_Loop)
     changes: dict[Any, dict[str, Any]] = {
         scheduler_svc.firing: {"time": clock, "log": quiet},
         scheduler_svc.outages: {"time": clock},

@@ -77,5 +77,5 @@ class Api:
         return httpx.request(method, self.url + path, json=content or None, headers=headers, trust_env=False)
 
     def wait_ready(self) -> "Api":
-        wait_until(lambda: self.request("GET", "/readyz").status_code == 200, 20, "the API is ready")
+        wait_until(lambda: self.request("GET", "/readyz").status_code == 200, 60, "the API is ready")
         return self

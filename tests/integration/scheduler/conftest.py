@@ -18,7 +18,9 @@ from tests.integration.scheduler.books import Books
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = sync_engine(database_url, application="test", bound_s=10)
+    engine = sync_engine(
+        database_url, application="test", bound_s=10, by_index=True, planned_once=("fire", "fire_due")
+    )
     yield engine
     engine.dispose()
 

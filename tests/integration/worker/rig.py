@@ -52,7 +52,9 @@ class Rig:
         self.enqueuer = Enqueuer(self.database, self.transport)
 
     async def enqueue(self, job: JobSpec[Any] = jobs.PING, args: JobArgs | None = None) -> UUID:
-        return (await self.enqueuer.enqueue(job, args or job.args())).run_id
+        run_id = (await self.enqueuer.enqueue(job, args or job.args())).run_id
+        await self.enqueuer.close()  # what the test does next finds its message
+        return run_id
 
     async def enqueue_raw(
         self, job: str, args: str = "{}", queue: str = "maintenance", **columns: Any
