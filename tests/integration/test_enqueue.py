@@ -269,6 +269,7 @@ class Held(RedisTransport):
         await super().push(queue, messages)
 
 
+@pytest.mark.rule(35)
 async def test_an_answer_waits_for_no_push_and_what_comes_meanwhile_goes_together(
     database: Database, redis_url: str
 ) -> None:
