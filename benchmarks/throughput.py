@@ -1,5 +1,7 @@
 """How many no-op runs a second go through the whole path, with every outcome committed, beside peers that forget them."""
 
+import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -86,12 +88,22 @@ def _profile(bench: Bench, ours: Ours, runs: int, rate: float) -> None:
         flood(ours, runs)
     worker.stop()
     bench.result.details["profile"] = seen.as_json()
-    busy = {name: s / runs * rate for name, s in seen.cpu_s.items()}
-    bench.result.details["bound_by"] = (
-        f"The worker's processor time: {seen.cpu_s['worker'] / runs * 1e6:.0f} µs a run, of one core"
-        f" {busy['worker']:.0%}; PostgreSQL has {seen.cpu_s['postgres'] / runs * 1e6:.0f} µs a run. Two workers and"
-        f" PostgreSQL share the machine's cores: {(seen.cpu_s['worker'] + seen.cpu_s['postgres']) / runs * 1e6:.0f} µs a"
-        " run over all of them is the most that any number of workers can reach here."
+    bench.result.details["bound_by"] = bound_by(
+        {name: s / runs for name, s in seen.cpu_s.items()}, rate, os.cpu_count() or 1
+    )
+
+
+def bound_by(cpu_s: Mapping[str, float], rate: float, cores: int) -> str:
+    """What limits one worker, and two. `cpu_s`: processor seconds a run of worker, postgres and valkey; `rate`: runs a second."""
+    us = {name: s * 1e6 for name, s in cpu_s.items()}
+    together = sum(us.values())
+    ratio = min(2.0, cores * us["worker"] / together)
+    return (
+        f"The worker's processor time: {us['worker']:.0f} µs a run, of one core {cpu_s['worker'] * rate:.0%}. PostgreSQL has"
+        f" {us['postgres']:.0f} µs a run and Valkey {us['valkey']:.0f}. Two workers share {cores} cores with both: at"
+        f" {together:.0f} µs a run over all of them {cores / together * 1e6:,.0f} runs a second are the most that any number of"
+        f" workers can reach here, and {cores} × {us['worker']:.0f} / {together:.0f} = {ratio:.2f} times one worker's own limit is"
+        " the most that two can."
     )
 
 
