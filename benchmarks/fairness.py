@@ -122,6 +122,7 @@ async def _one_by_one(ours: Ours, name: str, most: int, over: threading.Event) -
                 return [row.ms for row in rows]
             await asyncio.sleep(0.1)
     finally:
+        await enqueuer.close()
         await redis.aclose()
         await database.close()
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -50,8 +51,7 @@ class Enqueuer:
         self._database = database
         self._transport = transport
         self._unpushed: dict[str, list[Message]] = {}
-        self._pushing: set[str] = set()
-        self._pushes: set[asyncio.Task[None]] = set()
+        self._pushes: dict[str, asyncio.Task[None]] = {}
 
     async def enqueue(
         self,
@@ -108,19 +108,23 @@ class Enqueuer:
         self._push(job, rows)
         return answers
 
-    async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
-        """Wakes a worker for runs already committed. A push that fails is no error: the relay has them (rule 35)."""
+    async def push_now(self, queue: str, messages: Sequence[Message]) -> bool:
+        """Wakes a worker for runs already committed. False: it failed, which is no error: the relay has them (rule 35)."""
         if not messages:
-            return
+            return True
         try:
             async with asyncio.timeout(PUSH_TIMEOUT_S):
                 await self._transport.push(queue, messages)
         except Exception as error:
             log.info("push_left_to_relay", queue=queue, runs=len(messages), error=type(error).__name__)
+            return False
+        return True
 
     async def close(self) -> None:
         """Waits for pushes that are under way."""
-        await asyncio.gather(*self._pushes)
+        await asyncio.sleep(0)  # those of a transaction that has just been committed begin
+        while self._pushes:
+            await asyncio.wait(self._pushes.values())
 
     def _push(self, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> None:
         """Wakes workers for runs that are committed, at once and beside the caller, who need not wait for Redis. What is
@@ -129,20 +133,27 @@ class Enqueuer:
         queue = job.queue.value
         messages = [Message(row.id, 1, job.priority) for row in rows if row.id is not None and row.due]
         self._unpushed.setdefault(queue, []).extend(messages)
-        if queue not in self._pushing:
-            self._pushing.add(queue)
-            task = asyncio.get_running_loop().create_task(self._push_all(queue))
-            self._pushes.add(task)
-            task.add_done_callback(self._pushes.discard)
+        if queue not in self._pushes:
+            self._begin(queue)
+
+    def _begin(self, queue: str) -> None:
+        self._pushes[queue] = task = asyncio.get_running_loop().create_task(self._push_all(queue))
+        task.add_done_callback(partial(self._ended, queue))
 
     async def _push_all(self, queue: str) -> None:
-        try:
-            while waiting := self._unpushed.pop(queue, None):
-                # Each push has its 0.2 s, however much was enqueued meanwhile.
-                messages, self._unpushed[queue] = waiting[:PUSHED_TOGETHER], waiting[PUSHED_TOGETHER:]
-                await self.push_now(queue, messages)
-        finally:
-            self._pushing.discard(queue)
+        while waiting := self._unpushed.pop(queue, None):
+            # Each push has its 0.2 s, however much was enqueued meanwhile.
+            messages, self._unpushed[queue] = waiting[:PUSHED_TOGETHER], waiting[PUSHED_TOGETHER:]
+            if not await self.push_now(queue, messages):
+                del self._unpushed[queue]  # Redis is slow or away: the relay has those too
+                return
+
+    def _ended(self, queue: str, task: asyncio.Task[None]) -> None:
+        del self._pushes[queue]
+        if task.cancelled():
+            self._unpushed.pop(queue, None)
+        elif self._unpushed.get(queue):
+            self._begin(queue)
 
     def _push_after_commit(
         self, session: AsyncSession, job: JobSpec[A], rows: Sequence[ledger.Inserted]
@@ -160,7 +171,8 @@ class Enqueuer:
             return  # a savepoint's release: nobody else can see the runs yet
         waiting, session.info[self] = session.info[self], []
         for job, rows in waiting:
-            self._push(job, rows)
+            # What it may raise is no business of the transaction, which is committed.
+            asyncio.get_running_loop().call_soon(self._push, job, rows)
 
 
 async def _existing(db: ledger.Executor, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:

@@ -55,7 +55,7 @@ def _settings(settings: dict[str, str], used: int) -> list[Finding]:
         findings.append(ok("time-outs", "in force"))
     most = int(settings["max_connections"])
     if used > most * CROWDED:
-        fix = "raise max_connections, or put a pooler in front"
+        fix = "raise max_connections, or put a pooler of sessions in front"
         findings.append(warning("connections", f"{used} of {most} are in use", fix))
     if settings["fsync"] == "off":
         fix = "set fsync = on wherever the data matters"

@@ -135,6 +135,8 @@ class Database:
         args["server_settings"] = {
             "application_name": application,
             "jit": "off",
+            # asyncpg asks for none itself: what lies between may forget a connection that rests.
+            "tcp_keepalives_idle": "30",
             **(_BY_ID if by_id else {}),
             **args.get("server_settings", {}),
             **session_settings(bound_s, lock_s),  # whatever the URL's options say

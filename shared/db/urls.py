@@ -84,7 +84,7 @@ def for_psycopg2(raw: str) -> DriverUrl:
 def may_prepare(raw: str) -> bool:
     """Whether a session may keep prepared statements: not with a cache of none, as behind a pooler of transactions."""
     query = parse_database_url(raw).query
-    return not any(query.get(name) == "0" for name in _CACHES)
+    return all(_last(query.get(name, "1")).strip("0") for name in _CACHES)
 
 
 def for_asyncpg(raw: str) -> DriverUrl:

@@ -16,7 +16,7 @@ from shared import enqueue
 from shared.core.errors import BadInput
 from shared.db.engine import Database
 from shared.db.models import Customer
-from shared.enqueue import Enqueued, Enqueuer
+from shared.enqueue import PUSHED_TOGETHER, Enqueued, Enqueuer
 from shared.jobs import APPLY_STRIPE_EVENT, PING, PROCESS_REFUND, PingArgs, RefundArgs, WebhookArgs
 from shared.ports import Message
 from shared.queue.connection import connect
@@ -285,6 +285,47 @@ async def test_an_answer_waits_for_no_push_and_what_comes_meanwhile_goes_togethe
 
     assert held.pushes == [[first.run_id], [run.run_id for run in later]]
     assert sorted(pushed) == sorted((run.run_id, 1) for run in (first, *later))
+    await redis.aclose()
+
+
+class Failing(RedisTransport):
+    """Each push fails; how many there were."""
+
+    pushes = 0
+
+    async def push(self, queue: str, messages: Sequence[Message]) -> None:
+        self.pushes += 1
+        raise OSError
+
+
+@pytest.mark.rule(35)
+async def test_what_waits_behind_a_push_that_fails_is_the_relays_too(
+    database: Database, redis_url: str
+) -> None:
+    redis = connect(redis_url, client_name="test")
+    failing = Failing(redis)
+    enqueuer = Enqueuer(database, failing)
+    many = await enqueuer.enqueue_many(PING, [AT_ONCE] * (PUSHED_TOGETHER * 3))
+    await enqueuer.close()
+    assert failing.pushes == 1
+    assert len(await runs(database)) == len(many)
+    await enqueuer.enqueue(PING, AT_ONCE)
+    await enqueuer.close()
+    assert failing.pushes == 2
+    await redis.aclose()
+
+
+async def test_a_push_that_is_cancelled_silences_nobody(database: Database, redis_url: str) -> None:
+    redis = connect(redis_url, client_name="test")
+    transport = RedisTransport(redis)
+    enqueuer = Enqueuer(database, transport)
+    before = asyncio.all_tasks()
+    await enqueuer.enqueue(PING, AT_ONCE)
+    for push in asyncio.all_tasks() - before:
+        push.cancel()
+    await enqueuer.close()
+    later = await enqueuer.enqueue(PING, AT_ONCE)
+    assert (later.run_id, 1) in await messages(enqueuer, transport)
     await redis.aclose()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -58,8 +58,11 @@ class _Loop:
         drive(coroutine)
         return self
 
-    def add_done_callback(self, _: object) -> None:
-        """It is done."""
+    def add_done_callback(self, done: Callable[["_Loop"], None]) -> None:
+        done(self)
+
+    def cancelled(self) -> bool:
+        return False
 
 
 async def _no_strangers(redis: Any) -> list[str]:

@@ -33,9 +33,10 @@ AWAY = (OSError, RedisError)
 class Insistent(Enqueuer):
     """Without rule 35: a push that fails is the caller's error."""
 
-    async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
+    async def push_now(self, queue: str, messages: Sequence[Message]) -> bool:
         if messages:
             await self._transport.push(queue, messages)
+        return True
 
 
 class Caller(Process):
@@ -54,9 +55,9 @@ class Caller(Process):
         enqueuer = (Enqueuer if self.world.rules.on(35) else Insistent)(database, self.cluster.redis)
         push, committed = enqueuer.push_now, []
 
-        async def push_now(queue: str, messages: Sequence[Message]) -> None:
+        async def push_now(queue: str, messages: Sequence[Message]) -> bool:
             committed.append(queue)
-            await push(queue, messages)
+            return await push(queue, messages)
 
         enqueuer.push_now = push_now
         try:

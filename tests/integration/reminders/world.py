@@ -70,9 +70,10 @@ class Pushes(Enqueuer):
         self.pushed: list[UUID] = []
         self.any = asyncio.Event()
 
-    async def push_now(self, queue: str, messages: Sequence[Message]) -> None:
+    async def push_now(self, queue: str, messages: Sequence[Message]) -> bool:
         self.pushed += [message.run_id for message in messages]
         self.any.set()
+        return True
 
 
 class World:

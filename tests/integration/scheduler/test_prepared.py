@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+import shared.db.prepared
 from scheduler_svc.firing import Firing
 from shared.db.engine import is_outage, sync_engine
 from shared.db.prepared import SHORT
@@ -31,8 +32,9 @@ def one(database_url: str) -> Iterator[Engine]:
 
 
 def prepared(engine: Engine) -> list[str]:
+    """Without the mark of the statement's text."""
     with engine.connect() as connection:
-        return list(connection.execute(text(PREPARED)).scalars())
+        return [name.rpartition("_")[0] for name in connection.execute(text(PREPARED)).scalars()]
 
 
 def test_look_and_fire_are_prepared_where_they_are_first_executed(one: Engine, books: Books) -> None:
@@ -46,7 +48,10 @@ def test_look_and_fire_are_prepared_where_they_are_first_executed(one: Engine, b
         calls = connection.execute(
             text("SELECT name, generic_plans, custom_plans FROM pg_prepared_statements")
         ).all()
-    assert {(name, custom) for name, _, custom in calls} == {("cuebx_fire", 0), ("cuebx_fire_due", 0)}
+    assert {(name.rpartition("_")[0], custom) for name, _, custom in calls} == {
+        ("cuebx_fire", 0),
+        ("cuebx_fire_due", 0),
+    }
     assert all(generic >= 2 for _, generic, _ in calls)
 
 
@@ -55,6 +60,42 @@ def test_a_batch_of_many_is_planned_for_its_length(one: Engine, books: Books) ->
         books.add(f"s{number}", due_in_s=-1)
     assert Firing(one, JOBS, bound_s=5).fire_due().runs == SHORT + 1
     assert prepared(one) == ["cuebx_fire_due"]
+
+
+def test_a_look_for_some_alone_has_a_plan_of_its_own(one: Engine, books: Books) -> None:
+    books.add("a", due_in_s=-1)
+    Firing(one, JOBS, bound_s=5).fire_all(["a"])
+    assert books.fires("a") == 1
+    assert prepared(one) == ["cuebx_fire"]
+
+
+def test_a_plan_is_made_anew_after_a_while(
+    one: Engine, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firing = Firing(one, JOBS, bound_s=5)
+    firing.fire_due()
+    with one.connect() as connection:
+        [first] = connection.execute(text("SELECT prepare_time FROM pg_prepared_statements")).scalars()
+    monkeypatch.setattr(shared.db.prepared, "KEPT_S", 0.0)
+    firing.fire_due()
+    with one.connect() as connection:
+        [second] = connection.execute(text("SELECT prepare_time FROM pg_prepared_statements")).scalars()
+    assert second > first
+
+
+def test_a_session_that_has_one_of_that_name_already_blames_no_schedule(one: Engine, books: Books) -> None:
+    """As behind a pooler of transactions."""
+    books.add("a", due_in_s=-1)
+    firing = Firing(one, JOBS, bound_s=5)
+    assert firing.fire_due().runs == 1
+    with one.connect() as connection:
+        connection.info.clear()
+    books.add("b", due_in_s=-1)
+    with pytest.raises(DBAPIError) as refused:
+        firing.fire_due()
+    assert is_outage(refused.value)
+    assert firing.fire_due().runs == 1
+    assert not books.schedule("b").broken
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ class SimEnqueuer(Enqueuer):
     def __init__(self, database: Any) -> None:
         super().__init__(database, None)  # type: ignore[arg-type]  # nothing is pushed
 
-    async def push_now(self, queue: str, messages: Any) -> None: ...
+    async def push_now(self, queue: str, messages: Any) -> bool:
+        return True
 
     def _push_after_commit(self, *_: Any) -> None: ...
 
