@@ -10,7 +10,7 @@ T = TypeVar("T")
 POLL_S = 0.02
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
     """Poll until `condition()` is true and return its value; AssertionError, naming `what`, after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -22,7 +22,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 30.0, what: str = ""
 
 async def wait_until_async(
     condition: Callable[[], T | Awaitable[T]],
-    timeout: float = 30.0,  # noqa: ASYNC109 - its message says what was waited for, asyncio.timeout's does not
+    timeout: float = 10.0,  # noqa: ASYNC109 - its message says what was waited for, asyncio.timeout's does not
     what: str = "",
 ) -> T:
     """The same for a condition that may be a coroutine function; other tasks run meanwhile."""

@@ -93,13 +93,13 @@ class Process:
     def send(self, signum: signal.Signals) -> None:
         self._process.send_signal(signum)
 
-    def end(self, timeout: float = 60) -> int:
+    def end(self, timeout: float = 20) -> int:
         """Waits for its exit; the status."""
         assert self._process.wait(timeout), f"{self.module} still runs after {timeout} s:\n{self.output}"
         assert self.status is not None
         return self.status
 
-    def stop(self, timeout: float = 60) -> int:
+    def stop(self, timeout: float = 20) -> int:
         """SIGTERM, and its status."""
         self.send(signal.SIGTERM)
         return self.end(timeout)

@@ -60,7 +60,7 @@ class ApiProcess:
         except httpx.TransportError:
             return False
 
-    def ended(self, timeout: float = 60) -> int:
+    def ended(self, timeout: float = 20) -> int:
         status = self.process.wait(timeout)
         self._reader.join(timeout)
         return status

@@ -66,7 +66,7 @@ def test_a_worker_leaves_in_time_while_postgres_is_frozen(processes: Start, serv
     execute(
         server, "INSERT INTO job_runs (job, queue, args) VALUES ('ping', 'maintenance', '{\"sleep_s\": 2}')"
     )
-    wait_until(lambda: execute(server, "SELECT id FROM job_runs WHERE state = 'running'"), 60, "claimed")
+    wait_until(lambda: execute(server, "SELECT id FROM job_runs WHERE state = 'running'"), 10, "claimed")
     with frozen(server):
         began = time.monotonic()
         assert worker.stop(60) == 0
@@ -79,7 +79,7 @@ def test_a_scheduler_leaves_in_time_while_postgres_is_frozen(
     leader = processes("scheduler_svc", DATABASE_URL=server.url).wait_ready()
     leader.wait_for("term_began")
     with frozen(server):
-        wait_until(lambda: leader.readiness()[0] != 200, 60, "not ready")
+        wait_until(lambda: leader.readiness()[0] != 200, 20, "not ready")
         began = time.monotonic()
         assert leader.stop(60) == 0
         assert time.monotonic() - began < 10
@@ -92,9 +92,9 @@ def test_a_leader_that_cannot_reach_postgres_steps_down_and_goes_on_when_it_can(
     leader.wait_for("term_began")
     with frozen(server):
         assert leader.wait_for("term_ended", timeout=40)["reason"] == "postgres_silent"
-    leader.wait_for("term_began", 2, timeout=60)
+    leader.wait_for("term_began", 2, timeout=20)
     execute(
         server,
         "INSERT INTO job_runs (job, queue) VALUES ('ping', 'maintenance')",
     )
-    wait_until(lambda: execute(server, "SELECT id FROM job_runs WHERE state = 'queued'"), 60, "relayed")
+    wait_until(lambda: execute(server, "SELECT id FROM job_runs WHERE state = 'queued'"), 10, "relayed")

@@ -29,7 +29,7 @@ def test_schedulers_that_fail_one_after_the_other_do_not_wake_each_other(
         assert (fifth - first).total_seconds() > 0.2 + 0.4 + 0.8
     before = _terms(pair)
     server.start()
-    wait_until(lambda: _terms(pair) > before, 60, "a term")
+    wait_until(lambda: _terms(pair) > before, 20, "a term")
 
 
 def _terms(schedulers: list[Process]) -> int:

@@ -212,7 +212,7 @@ async def test_no_secret_and_no_address_is_ever_logged(processes: Start, rig: Ri
     }
     worker = processes("worker_svc", **secrets)
     # Redis has no password, so that the one given is refused: an error that quotes its URL would show.
-    worker.wait_for("not_ready", timeout=60)
+    worker.wait_for("not_ready", timeout=20)
     await rig.enqueue_raw("ping", '{"sleep_s": "anna@example.com sk_live_hunter2arg"}')
     worker.stop(10)
     working = await ready(processes("worker_svc", **{**secrets, "REDIS_URL": rig.redis_url}))

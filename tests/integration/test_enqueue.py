@@ -251,7 +251,7 @@ async def test_a_push_that_fails_or_hangs_is_no_error_and_costs_no_time(
         took = time.monotonic() - began
         await enqueuer.close()
         await redis.aclose()
-    assert took < 1  # Redis' own time-outs are longer
+    assert took < 0.4
     assert [run.id for run in await runs(database)] == [enqueued.run_id]
 
 

@@ -248,7 +248,7 @@ def test_an_error_that_nobody_expected_goes_to_log_and_ledger_masked(place: Plac
             row = sql.fetchone()
             return row and row[0]
 
-        error = wait_until(recorded, 60, "the error in the ledger")
+        error = wait_until(recorded, 20, "the error in the ledger")
     shown = place.ours.cuebx("runs", "list").stdout
     assert [worker.stop(), scheduler.stop()] == [0, 0]
     assert "no row for" in error

@@ -143,7 +143,7 @@ def test_payloads_in_redis_in_schedules_and_in_arguments_are_parked_and_never_lo
             worker = ours.start("worker_svc", RUN_LEASE_S="1.5")
             api = Api(ours.start("api_svc", ENABLE_SCHEDULER="false"))
             server.publish("cuebx:notices", payload)
-            wait_until(lambda: payload in server.lrange("cuebx:parked", 0, -1), 60, "the message is parked")
+            wait_until(lambda: payload in server.lrange("cuebx:parked", 0, -1), 20, "the message is parked")
             worker.wait_for("run_ended")
             answer = api.request("POST", "/v1/runs", job="ping", args={"sleep_s": hidden})
 
@@ -152,7 +152,7 @@ def test_payloads_in_redis_in_schedules_and_in_arguments_are_parked_and_never_lo
                 connection.commit()
                 return dict(sql.fetchall())
 
-            wait_until(lambda: states().get("ping") == "dead", 60, "the run with the payload is dead")
+            wait_until(lambda: states().get("ping") == "dead", 20, "the run with the payload is dead")
             assert states()["os:system"] in ("pending", "queued", "running"), "an unknown job goes back"
             status = ours.cuebx("doctor").stdout
             sql.execute("SELECT id FROM scheduler_maintenance_jobs WHERE id IN ('pickled', 'called')")

@@ -104,7 +104,7 @@ def live(
 
     wait_until(loads_scripts_again, what="the API has its script back")
     refund = api.request("POST", "/v1/refunds", payment_intent_id="pi_1", amount=100, currency="usd").json()
-    first = wait_until(lambda: [p for p in leaders if p.events("term_began")], 60, "a leader")[0]
+    first = wait_until(lambda: [p for p in leaders if p.events("term_began")], 20, "a leader")[0]
     every_second = ("schedules", "add", "often", "--job", "ping", "--every", "1s", "--catch-up")
     assert ours.cuebx(*every_second, **urls[OPERATOR]).returncode == 0
 
@@ -118,7 +118,7 @@ def live(
     server.delete("cuebx:marker", "cuebx:parked")
     assert first.stop() == 0
     wait_until(
-        lambda: [p for p in leaders if p is not first and p.events("term_began")], 60, "the next leader"
+        lambda: [p for p in leaders if p is not first and p.events("term_began")], 20, "the next leader"
     )
     doctor = ours.cuebx("doctor", "--ping", **urls[OPERATOR])
     status = ours.cuebx("status", **urls[OPERATOR])
