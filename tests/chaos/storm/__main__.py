@@ -32,10 +32,15 @@ def main() -> int:
     if options.plan:
         _say("\n".join(map(str, draw(seeds[0], options.minutes * 60))))
         return 0
-    where = report.conditions()
-    # What our own code, called from here, logs is in the way.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    results = [_one(seed, options.minutes, options.keep) for seed in seeds]
+    if options.read:
+        told = [json.loads(file.read_text()) for file in options.read]
+        results = [Outcome.from_json(storm) for each in told for storm in each["storms"]]
+        where = told[0]["conditions"]
+    else:
+        where = report.conditions()
+        # What our own code, called from here, logs is in the way.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        results = [_one(seed, options.minutes, options.keep) for seed in seeds]
     if options.json:
         storms = [result.as_json() for result in results]
         options.json.write_text(json.dumps({"storms": storms, "conditions": where}) + "\n")
@@ -90,6 +95,13 @@ def _options() -> argparse.Namespace:
         "--seed", type=int, nargs="*", help="one storm after the other; drawn, and told, if it is not given"
     )
     parser.add_argument("--plan", action="store_true", help="print what would happen when, and do nothing")
+    parser.add_argument(
+        "--read",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="no storm: those that other calls wrote with --json, to --write them together",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from local_stack.auditor import Finding
 from tests.chaos.rig.work import Work
@@ -38,6 +38,11 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ok": self.ok}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """What `as_json` told. Raises TypeError for fields of another version."""
+        return cls(**{name: value for name, value in told.items() if name != "ok"})
 
 
 def outcome(
