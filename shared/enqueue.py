@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 #: A push slower than this is the relay's to make (rule 35).
 PUSH_TIMEOUT_S = 0.2
 PUSHED_TOGETHER = 1000
+_OF_KEYS = text("SELECT key, id FROM job_runs WHERE job = :job AND key = ANY (CAST(:keys AS text[]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +176,13 @@ class Enqueuer:
             asyncio.get_running_loop().call_soon(self._push, job, rows)
 
 
-async def _existing(db: ledger.Executor, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:
+async def _existing(db: ledger.Either, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:
     """Fills in the runs whose keys existed. One enqueued under the same key a moment ago by somebody else is visible
     now: the conflict made this transaction wait for it."""
     missing = [row.key for row in rows if row.id is None]
     found: dict[str, UUID] = {}
     if missing:
-        sql = text("SELECT key, id FROM job_runs WHERE job = :job AND key = ANY (CAST(:keys AS text[]))")
-        found = {row.key: row.id for row in await db.execute(sql, {"job": job.name, "keys": missing})}
+        found = {row.key: row.id for row in await db.execute(_OF_KEYS, {"job": job.name, "keys": missing})}
     return [
         Enqueued(row.id) if row.id is not None else Enqueued(found[str(row.key)], existing=True)
         for row in rows

@@ -39,8 +39,9 @@ class Transport(Protocol):
     async def depth(self, queue: str) -> int:
         """How many messages wait."""
 
-    async def wait(self, queues: Sequence[str], timeout_s: float) -> str | None:
-        """Blocks until something was pushed to one of the queues: its name, or None after `timeout_s`."""
+    async def wait_and_take(self, queue: str, most: int, timeout_s: float) -> list[Message]:
+        """Blocks until something was pushed, or `timeout_s` is over, and takes what is there then. What it takes while it is
+        cancelled comes back as after a crash."""
 
 
 class Clock(Protocol):

@@ -72,7 +72,9 @@ class QueueWorker(Worker):
         self._changed = asyncio.Event()
         #: Messages that are being claimed, and the claims.
         self._asked = self._unanswered = 0
-        self._taking: asyncio.Task[bool] | None = None
+        #: Whether there may be more in Redis than what was taken last.
+        self._look = True
+        self._taking: asyncio.Task[None] | None = None
         self._claims: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         metrics.ACTIVE.labels(intake.queue).set_function(lambda: self._open)
@@ -81,14 +83,14 @@ class QueueWorker(Worker):
         if (most := self._room()) <= 0:
             self._changed.clear()
             await self._changed.wait()
-        else:
+        elif self._look:
             # Shielded: what a stopping worker has taken it claims, and what it has claimed it runs.
             self._taking = asyncio.create_task(self._take(most))
-            if not await asyncio.shield(self._taking):
-                while self._claims:
-                    await asyncio.wait(self._claims)
-                self._raise_failure()
-                await self._intake.wait(BUSY_WAIT_S if self._working else BACKSTOP_S)
+            await asyncio.shield(self._taking)
+        elif self._claims:
+            await asyncio.wait(self._claims)
+        else:
+            self._claim(most, await self._intake.wait_and_take(most, self._patience_s()))
         self._raise_failure()
 
     def _room(self) -> int:
@@ -97,16 +99,21 @@ class QueueWorker(Worker):
             return 0
         return min(self.max_jobs - self._working, self.max_jobs * UNRECORDED - self._open) - self._asked
 
-    async def _take(self, most: int) -> bool:
-        """Whether there may be more. What it takes is being claimed when it returns."""
-        messages = await self._intake.take(most)
+    def _patience_s(self) -> float:
+        return BUSY_WAIT_S if self._working else BACKSTOP_S
+
+    async def _take(self, most: int) -> None:
+        self._claim(most, await self._intake.take(most))
+
+    def _claim(self, most: int, messages: Sequence[Message]) -> None:
+        """Begins the claim of what was taken when there was room for `most`."""
         if messages:
             self._asked += len(messages)
             self._unanswered += 1
             claim = asyncio.create_task(self._claim_and_start(messages))
             self._claims.add(claim)
             claim.add_done_callback(self._claimed)
-        return len(messages) >= min(most, MAX_BATCH)
+        self._look = len(messages) >= min(most, MAX_BATCH)
 
     async def _claim_and_start(self, messages: Sequence[Message]) -> None:
         try:
@@ -142,7 +149,7 @@ class QueueWorker(Worker):
 
     async def check(self) -> None:
         """Raises redis's errors, or DatabaseAway: nothing is taken from Redis before both answer (rule 8)."""
-        self._failure = None  # of claims that began before
+        self._failure, self._look = None, True  # of claims that began before
         await self.pool.ping()
         await self._intake.check()
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
-from sqlalchemy.exc import IntegrityError
 
 from shared.db import ledger
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database, is_conflict, is_outage
 from shared.db.ledger import ClaimedRun
 from shared.failpoints import Point, failpoint
 from shared.ports import Message, Transport
@@ -55,6 +54,10 @@ class Intake:
         """Up to `most` messages, and MAX_BATCH: fewer mean that there are no more. Claim them."""
         return await self._transport.take(self.queue, min(most, MAX_BATCH))
 
+    async def wait_and_take(self, most: int, timeout_s: float) -> list[Message]:
+        """The same, once something was pushed or the time is over."""
+        return await self._transport.wait_and_take(self.queue, min(most, MAX_BATCH), timeout_s)
+
     async def claim(self, messages: Sequence[Message]) -> list[Attempt]:
         """Those that the ledger gives us. Start them, then acknowledge the messages, all of them.
 
@@ -84,10 +87,6 @@ class Intake:
         """Forgets the messages. Those that this does not reach come back as stale, and the claim refuses them."""
         await self._transport.acknowledge(self.queue, messages)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Until something was pushed, or the time is over."""
-        await self._transport.wait([self.queue], timeout_s)
-
     async def _claim(self, messages: Sequence[Message]) -> list[ClaimedRun]:
         try:
             return await self._claim_batch(messages)
@@ -112,13 +111,14 @@ class Intake:
     async def _claim_alone(self, message: Message) -> list[ClaimedRun]:
         try:
             return await self._claim_batch([message])
-        except IntegrityError:
-            await self._put_off(message, BUSY_DELAY_S)
         except Exception as error:
             if is_outage(error):
                 raise
-            log.exception("claim_refused", run_id=str(message.run_id), attempt=message.attempt)
-            await self._put_off(message, REFUSED_DELAY_S)
+            if is_conflict(error):
+                await self._put_off(message, BUSY_DELAY_S)
+            else:
+                log.exception("claim_refused", run_id=str(message.run_id), attempt=message.attempt)
+                await self._put_off(message, REFUSED_DELAY_S)
         return []
 
     async def _claim_batch(self, messages: Sequence[Message]) -> list[ClaimedRun]:

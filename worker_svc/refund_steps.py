@@ -5,8 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from shared.db import refund_steps
 from shared.db.engine import Database, is_outage, was_locked_out
 from shared.db.models import Refund
@@ -15,6 +13,7 @@ from shared.together import Together
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Db = TypeVar("Db")
 
 #: A refund that enters an index which forbids a second one waits for whoever enters another there; its neighbours do not.
 LOCK_S = 0.5
@@ -34,8 +33,8 @@ class RefundSteps:
 
 
 def _in(
-    opened: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
-    step: Callable[[AsyncConnection, Sequence[Item]], Awaitable[Sequence[Answer]]],
+    opened: Callable[[], AbstractAsyncContextManager[Db]],
+    step: Callable[[Db, Sequence[Item]], Awaitable[Sequence[Answer]]],
     nothing: Answer,
 ) -> Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]:
     async def do(items: Sequence[Item]) -> Sequence[Answer]:

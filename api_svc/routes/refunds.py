@@ -25,7 +25,7 @@ class NewRefund(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    payment_intent_id: Annotated[str, Field(pattern=r"^\S{1,255}$")]
+    payment_intent_id: Annotated[str, Field(pattern=r"^\S+$", max_length=255)]
     amount: Annotated[int, Field(strict=True, gt=0, le=MOST)]
     currency: Annotated[str, Field(pattern=r"^[A-Za-z]{3}$")]
     reason: Literal["duplicate", "fraudulent", "requested_by_customer"] | None = None

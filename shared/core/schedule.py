@@ -145,7 +145,8 @@ class ScheduleSpec(_Value):
     fire runs, one after the other, instead of one run that stands for all.
     """
 
-    id: str = Field(pattern=r"^[\w.:@/+-]{1,191}$")
+    # The length apart: a pattern that counts to 191 takes 80 ms to compile, at the start of every process.
+    id: str = Field(pattern=r"^[\w.:@/+-]+$", max_length=191)
     job: str
     args: dict[str, JsonValue] = Field(default_factory=dict)
     trigger: TriggerSpec

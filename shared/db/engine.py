@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -33,6 +33,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from shared.db.arrays import send_lists_as_literals
 from shared.db.prepared import plan_once
 from shared.db.revision import refuse_older
+from shared.db.single import UNUSED_SINCE, Record, Single, Singles
 from shared.db.urls import for_asyncpg, for_psycopg2, may_prepare
 
 CONNECT_TIMEOUT_S = 5.0
@@ -72,6 +73,11 @@ def is_outage(error: BaseException) -> bool:
 def was_locked_out(error: BaseException) -> bool:
     """Whether a statement did nothing because of what another transaction holds, for too long or for ever."""
     return _sqlstate(error) in ("55P03", "40P01")
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether a constraint refused what a statement would have made: a key that exists, a second run of what runs alone."""
+    return (_sqlstate(error) or "").startswith("23")
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -130,6 +136,7 @@ class Database:
         args: dict[str, Any] = {
             "timeout": CONNECT_TIMEOUT_S,
             "command_timeout": bound_s + 1.0,
+            "record_class": Record,
             **driver.connect_args,
         }
         args["server_settings"] = {
@@ -156,7 +163,7 @@ class Database:
         )
         if pre_ping:
             _ping_idle_ones(self.engine.sync_engine)
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._singles = Singles(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -165,11 +172,10 @@ class Database:
         async with self.engine.begin() as connection:
             yield connection
 
-    @asynccontextmanager
-    async def single(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for single statements, each of which commits by itself: one round trip instead of three."""
-        async with self._single.connect() as connection:
-            yield connection
+    def single(self) -> AbstractAsyncContextManager[Single]:
+        """A connection for single statements, each of which commits by itself: one round trip instead of three, and the
+        driver's own rows and errors."""
+        return self._singles.single()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -197,6 +203,7 @@ class Database:
         refuse_older(found)
 
     async def close(self) -> None:
+        await self._singles.close()
         await self.engine.dispose()
 
 
@@ -205,7 +212,7 @@ def _ping_idle_ones(engine: Engine) -> None:
     to be gone as one is to break while it is used; one that has rested is asked first."""
 
     def rests(_: Any, record: ConnectionPoolEntry) -> None:
-        record.info["rests_since"] = time.monotonic()
+        record.info["rests_since"] = record.info.pop(UNUSED_SINCE, None) or time.monotonic()
 
     def leaves(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
         if time.monotonic() - record.info.get("rests_since", math.inf) < PING_AFTER_S:

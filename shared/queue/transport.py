@@ -6,13 +6,14 @@ ledger has answered, the sweeper moves them back.
 """
 
 import re
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 from asyncpg.pgproto.pgproto import UUID  # a uuid.UUID that is read and written ten times as fast
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from shared.ports import Message
 from shared.queue import keys
@@ -44,8 +45,26 @@ class RedisTransport:
             await self._push(keys=[keys.queue(queue), keys.wake(queue)], args=args)
 
     async def take(self, queue: str, most: int) -> list[Message]:
-        names = [keys.queue(queue), keys.taken(queue), keys.wake(queue)]
-        raw: list[bytes] = await self._take(keys=names, args=[min(most, CHUNK)])
+        return await self._readable(
+            queue, await self._take(keys=_where_taken(queue), args=[min(most, CHUNK)])
+        )
+
+    async def wait_and_take(self, queue: str, most: int, timeout_s: float) -> list[Message]:
+        # Redis runs the script as soon as the wait is over: asking for it then would cost another way there and back.
+        where = _where_taken(queue)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.blpop([keys.wake(queue)], timeout=cast(int, timeout_s))
+            pipe.evalsha(self._take.sha, len(where), *where, str(min(most, CHUNK)))
+            waited, raw = await pipe.execute(raise_on_error=False)
+        if isinstance(waited, Exception):
+            raise waited
+        if isinstance(raw, NoScriptError):  # Redis was started anew
+            return await self.take(queue, most)
+        if isinstance(raw, Exception):
+            raise raw
+        return await self._readable(queue, raw)
+
+    async def _readable(self, queue: str, raw: Sequence[bytes]) -> list[Message]:
         messages, unreadable = [], []
         for member in raw:
             message = _decode(member)
@@ -85,10 +104,9 @@ class RedisTransport:
     async def depth(self, queue: str) -> int:
         return int(await self._redis.zcard(keys.queue(queue)))
 
-    async def wait(self, queues: Sequence[str], timeout_s: float) -> str | None:
-        names = {keys.wake(queue): queue for queue in queues}
-        answer: Any = await cast(Awaitable[Any], self._redis.blpop(list(names), timeout=cast(int, timeout_s)))
-        return None if answer is None else names[answer[0].decode()]
+
+def _where_taken(queue: str) -> list[str]:
+    return [keys.queue(queue), keys.taken(queue), keys.wake(queue)]
 
 
 def _encode(message: Message) -> str:

@@ -330,9 +330,9 @@ async def test_a_push_that_is_cancelled_silences_nobody(database: Database, redi
 
 
 async def test_a_waiting_worker_is_woken(enqueuer: Enqueuer, transport: RedisTransport) -> None:
-    waiting = asyncio.create_task(transport.wait([MAINTENANCE], 5))
+    waiting = asyncio.create_task(transport.wait_and_take(MAINTENANCE, 10, 5))
     await wait_until_async(lambda: not waiting.done(), what="the wait has begun")
 
-    await enqueuer.enqueue(PING, AT_ONCE)
+    run = await enqueuer.enqueue(PING, AT_ONCE)
 
-    assert await asyncio.wait_for(waiting, 2) == MAINTENANCE
+    assert [each.run_id for each in await asyncio.wait_for(waiting, 2)] == [run.run_id]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.core.outcomes import Done
+from shared.ports import Message
 from tests.integration.worker.rig import Rig
 from tests.wait import wait_until_async
 from worker_svc.context import JobContext
@@ -20,12 +21,13 @@ async def test_of_a_busy_worker_and_an_idle_one_the_idle_one_is_woken(
 ) -> None:
     monkeypatch.setattr("worker_svc.arq_worker.BACKSTOP_S", 20.0)
     waits_since: dict[str, float] = {}
-    wait = Intake.wait
+    wait = Intake.wait_and_take
 
-    async def noted(intake: Intake, timeout_s: float) -> None:
+    async def noted(intake: Intake, most: int, timeout_s: float) -> list[Message]:
         waits_since[intake._worker] = time.monotonic()
-        await wait(intake, timeout_s)
+        taken = await wait(intake, most, timeout_s)
         del waits_since[intake._worker]
+        return taken
 
     def idle_waits_longer() -> bool:
         return waits_since.get("idle", float("inf")) < waits_since.get("busy", 0.0)
@@ -36,7 +38,7 @@ async def test_of_a_busy_worker_and_an_idle_one_the_idle_one_is_woken(
         await over.wait()
         return Done()
 
-    monkeypatch.setattr(Intake, "wait", noted)
+    monkeypatch.setattr(Intake, "wait_and_take", noted)
     async with rig.worker({"ping": endless}, name="busy"):
         await rig.in_state(await rig.enqueue(), "running")
         async with rig.worker(name="idle"):
