@@ -49,7 +49,14 @@ _BY_ID = {
 }
 
 #: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
-_DATABASE_ERRORS = (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_DATABASE_ERRORS = (
+    OSError,
+    TimeoutError,
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 #: Classes of SQLSTATE that refuse the statement or its data: the same again would be refused again. Everything else
 #: (connections, resources, time-outs, deadlocks, shutdown, a server that became read-only) passes.
 _REFUSALS = frozenset({"0A", "21", "22", "23", "2F", "38", "39", "42", "44", "54", "P0"})
@@ -161,8 +168,7 @@ class Database:
             pool_timeout=CONNECT_TIMEOUT_S,
             pool_recycle=1800,
         )
-        if pre_ping:
-            _ping_idle_ones(self.engine.sync_engine)
+        _look_before_use(self.engine.sync_engine, ping=pre_ping)
         self._singles = Singles(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -207,15 +213,18 @@ class Database:
         await self.engine.dispose()
 
 
-def _ping_idle_ones(engine: Engine) -> None:
+def _look_before_use(engine: Engine, *, ping: bool) -> None:
     """SQLAlchemy's own pre-ping costs three round trips at every use. A connection that was used a moment ago is as likely
-    to be gone as one is to break while it is used; one that has rested is asked first."""
+    to be gone as one is to break while it is used; one that has rested is asked first. One that is known to be closed
+    is replaced in any case."""
 
     def rests(_: Any, record: ConnectionPoolEntry) -> None:
         record.info["rests_since"] = record.info.pop(UNUSED_SINCE, None) or time.monotonic()
 
     def leaves(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
-        if time.monotonic() - record.info.get("rests_since", math.inf) < PING_AFTER_S:
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+        if not ping or time.monotonic() - record.info.get("rests_since", math.inf) < PING_AFTER_S:
             return
         try:
             engine.dialect.do_ping(connection)

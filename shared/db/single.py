@@ -48,7 +48,13 @@ class Single:
     async def execute(self, sql: TextClause, params: Mapping[str, Any] | None = None) -> Rows:
         """Committed when it returns. Raises asyncpg's errors, OSError and TimeoutError."""
         spelled, names = _spelled(sql)
-        return Rows(await self.driver.fetch(spelled, *[(params or {})[name] for name in names]))
+        try:
+            return Rows(await self.driver.fetch(spelled, *[(params or {})[name] for name in names]))
+        except asyncpg.PostgresError as error:
+            error.detail = (
+                None  # a row's values, addresses among them: texts of errors go to logs and into the ledger
+            )
+            raise
 
 
 class Singles:
@@ -58,6 +64,7 @@ class Singles:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._at_hand: Single | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Single]:
@@ -68,13 +75,17 @@ class Singles:
             # What PostgreSQL itself refused leaves a connection as it was. After all else nobody knows what it will hear next.
             await self._back(single, broken=not isinstance(error, asyncpg.PostgresError))
             raise
-        if self._at_hand is None:
+        if self._closed:
+            await self._back(single, broken=True)
+        elif self._at_hand is None:
             single.pooled.info[UNUSED_SINCE] = time.monotonic()
             self._at_hand = single
         else:
             await self._back(single)
 
     async def close(self) -> None:
+        """Before the pool's own: what is in use now is closed when its statement has ended."""
+        self._closed = True
         single, self._at_hand = self._at_hand, None
         if single is not None:
             await self._back(single)
@@ -87,12 +98,19 @@ class Singles:
                 del known[UNUSED_SINCE]
                 return single
             await self._back(single)
-        return Single(await self._engine.raw_connection())
+        try:
+            return Single(await self._engine.raw_connection())
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            # SQLAlchemy's stand-in for the driver's error, which nobody else wraps here.
+            raise (error.__cause__ or error) from None
 
     async def _back(self, single: Single, *, broken: bool = False) -> None:
-        if broken or single.driver.is_closed():
-            single.pooled.invalidate()
-        await greenlet_spawn(single.pooled.close)
+        try:
+            if broken:
+                # In a greenlet: only there does the driver ask PostgreSQL to cancel what it is doing, before it leaves.
+                await greenlet_spawn(single.pooled.invalidate)
+        finally:
+            await greenlet_spawn(single.pooled.close)
 
 
 @lru_cache(maxsize=100)

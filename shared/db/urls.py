@@ -116,8 +116,8 @@ def for_asyncpg(raw: str) -> DriverUrl:
         # SQLAlchemy passes this one on as the text that it is.
         args["statement_cache_size"] = _number(query, "statement_cache_size")
         query.pop("statement_cache_size")
-    if "prepared_statement_cache_size" in query:
-        _number(query, "prepared_statement_cache_size")
+    if "prepared_statement_cache_size" in query and not _number(query, "prepared_statement_cache_size"):
+        args["statement_cache_size"] = 0  # SQLAlchemy's cache is not the only one
     for name in [name for name in query if name.startswith(_LIBPQS)]:
         query.pop(name)
     if unknown := sorted(query.keys() - {"prepared_statement_cache_size", *_BOTHS}):

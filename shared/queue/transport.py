@@ -56,7 +56,7 @@ class RedisTransport:
             pipe.blpop([keys.wake(queue)], timeout=cast(int, timeout_s))
             pipe.evalsha(self._take.sha, len(where), *where, str(min(most, CHUNK)))
             waited, raw = await pipe.execute(raise_on_error=False)
-        if isinstance(waited, Exception):
+        if isinstance(waited, Exception) and not (isinstance(raw, list) and raw):  # what is taken is taken
             raise waited
         if isinstance(raw, NoScriptError):  # Redis was started anew
             return await self.take(queue, most)

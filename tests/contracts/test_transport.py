@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from shared.ports import Message, Transport
 from shared.queue import keys
@@ -194,6 +195,15 @@ async def test_a_server_that_was_started_anew_and_knows_no_script_is_told_it(
     await transport.push(Q, [message(1)])
     await redis.script_flush()  # type: ignore[no-untyped-call]  # redis-py's
     assert ages(await transport.wait_and_take(Q, 10, 1)) == [1]
+
+
+async def test_what_was_taken_is_told_though_the_wait_failed(transport: Transport, redis: Redis) -> None:
+    assert await transport.take(Q, 10) == []  # Redis knows the script
+    await transport.push(Q, [message(1)])
+    await redis.set(keys.wake(Q), "not a list")
+    assert ages(await transport.wait_and_take(Q, 10, 1)) == [1]
+    with pytest.raises(ResponseError):
+        await transport.wait_and_take(Q, 10, 1)
 
 
 async def test_a_wait_that_was_given_up_leaves_its_connection_to_nobody(transport: Transport) -> None:

@@ -179,7 +179,7 @@ def test_a_setting_that_is_wrong_is_one_line_and_status_2(
 ) -> None:
     api = start(**changes)
 
-    assert api.ended() == 2
+    assert api.ended(60) == 2
     assert api.lines[-1].startswith(line)
     assert [each for each in api.lines if not each.startswith("{")] == [api.lines[-1]]
 

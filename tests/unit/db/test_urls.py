@@ -58,6 +58,7 @@ def test_what_asyncpg_knows_itself_stays_in_the_url() -> None:
     driver = for_asyncpg("postgresql://h/d?prepared_statement_cache_size=0&sslmode=disable")
 
     assert dict(driver.url.query) == {"prepared_statement_cache_size": "0"}
+    assert driver.connect_args["statement_cache_size"] == 0  # the driver's own cache as well
 
 
 def test_a_directory_of_sockets_is_named_in_the_query_for_both() -> None:
