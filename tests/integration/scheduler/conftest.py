@@ -7,10 +7,12 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
+from scheduler_svc.firing import Firing
 from scheduler_svc.outages import Outages
 from scheduler_svc.schedules import Schedules
 from shared.db.engine import Database, sync_engine
 from shared.health import Readiness
+from shared.jobs import JOBS
 from shared.queue.connection import connect
 from shared.queue.transport import RedisTransport
 from tests.integration.scheduler.books import Books
@@ -57,3 +59,8 @@ async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def transport(redis_client: Redis) -> RedisTransport:
     return RedisTransport(redis_client)
+
+
+@pytest.fixture
+def firing(engine: Engine) -> Firing:
+    return Firing(engine, JOBS, bound_s=5)

@@ -12,11 +12,6 @@ from shared.jobs import JOBS
 from tests.integration.scheduler.books import EVERY_MINUTE, Books
 
 
-@pytest.fixture
-def firing(books: Books) -> Firing:
-    return Firing(books.engine, JOBS, bound_s=5)
-
-
 @pytest.mark.parametrize("when", ["NaN", "Infinity"])
 def test_a_next_run_time_that_never_comes_makes_nobody_spin(books: Books, firing: Firing, when: str) -> None:
     books.add("odd")

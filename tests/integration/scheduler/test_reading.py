@@ -28,11 +28,6 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "BATCH", BATCH)
 
 
-@pytest.fixture
-def firing(engine: Engine) -> Firing:
-    return Firing(engine, JOBS, bound_s=5)
-
-
 def _add(books: Books, count: int) -> None:
     """`s0` is due first."""
     for n in range(count):

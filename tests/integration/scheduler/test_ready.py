@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import Engine
 
 from scheduler_svc import relay as relay_module
 from scheduler_svc.firing import Firing
@@ -16,17 +15,11 @@ from scheduler_svc.outages import Outages
 from scheduler_svc.planned import MOST_LINES
 from scheduler_svc.relay import Relay
 from shared.db.engine import Database
-from shared.jobs import JOBS
 from shared.ports import Message
 from shared.queue import keys
 from shared.queue.transport import RedisTransport
 from tests.integration.scheduler.books import Books
 from tests.wait import wait_until_async
-
-
-@pytest.fixture
-def firing(engine: Engine) -> Firing:
-    return Firing(engine, JOBS, bound_s=5)
 
 
 async def _members(redis: Redis, queue: str) -> list[str]:
