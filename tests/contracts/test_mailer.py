@@ -1,90 +1,21 @@
 """What every Mailer does: the fake that other tests use, and the real one against the Brevo sandbox."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
-from typing import Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from local_stack.ports import free_port
 from shared.core.errors import LeaseExpired, RateLimited
 from shared.ports import (
     DuplicateKey,
-    Mailer,
     MailPaused,
     MailRefused,
     MailVersion,
     OutcomeUnknown,
     Unreachable,
 )
-from tests.brevo_sandbox import BrevoSandbox, brevo_sandbox
-from tests.fakes.mailer import FakeMailer
-
-
-class Provider(Protocol):
-    """A mailer, and what its provider is made to do."""
-
-    mailer: Mailer
-
-    def addresses(self) -> list[str]: ...
-    def cut_before(self) -> None: ...
-    def cut_after(self) -> None: ...
-    def limit_rate(self) -> None: ...
-    def answer(self, status: int) -> None: ...
-
-
-class Fake:
-    def __init__(self) -> None:
-        self.fake = FakeMailer()
-        self.mailer: Mailer = self.fake
-
-    def addresses(self) -> list[str]:
-        return sorted(mail.version.email for mail in self.fake.mails)
-
-    def cut_before(self) -> None:
-        self.fake.fail_next("send_batch", OutcomeUnknown("cut"))
-
-    def cut_after(self) -> None:
-        self.fake.fail_next("send_batch", OutcomeUnknown("cut"), after=True)
-
-    def limit_rate(self) -> None:
-        self.fake.fail_next("send_batch", RateLimited("429"))
-
-    def answer(self, status: int) -> None:
-        self.fake.fail_always(MailPaused(status, "turned away"))
-
-
-class Real:
-    def __init__(self, sandbox: BrevoSandbox) -> None:
-        self._sandbox = sandbox
-        self.mailer: Mailer = sandbox.mailer()
-
-    def addresses(self) -> list[str]:
-        return self._sandbox.addresses()
-
-    def cut_before(self) -> None:
-        self._sandbox.fault("drop_before")
-
-    def cut_after(self) -> None:
-        self._sandbox.fault("drop_after")
-
-    def limit_rate(self) -> None:
-        self._sandbox.fault("rate_limit")
-
-    def answer(self, status: int) -> None:
-        self._sandbox.fault("status", match={}, status=status, times=100)
-
-
-@contextmanager
-def fake_provider() -> Iterator[Provider]:
-    yield Fake()
-
-
-@contextmanager
-def real_provider() -> Iterator[Provider]:
-    with brevo_sandbox() as sandbox:
-        yield Real(sandbox)
+from tests.contracts.mailers import Provider, fake_provider, mails, real_provider, send
 
 
 @pytest.fixture(params=[fake_provider, real_provider], ids=["fake", "brevo"])
@@ -93,17 +24,6 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[Provider]:
     with make() as made:
         yield made
         await made.mailer.close()
-
-
-def mails(*names: str) -> list[MailVersion]:
-    return [
-        MailVersion(f"{name}@example.com", name.title(), f"For {name}", f"<p>{name}</p>", name)
-        for name in names
-    ]
-
-
-async def send(provider: Provider, *names: str, tag: str = "tag-1", key: UUID | None = None) -> list[str]:
-    return list(await provider.mailer.send_batch(mails(*names), tag=tag, idempotency_key=key or uuid4()))
 
 
 async def test_a_batch_goes_to_each_address_once_and_each_mail_has_an_id_of_its_own(
@@ -208,91 +128,6 @@ async def test_an_account_that_is_turned_away_is_told_with_its_status(
 
 async def test_a_provider_that_serves_is_found_in_order(provider: Provider) -> None:
     await provider.mailer.check()
-
-
-@pytest.mark.rule(32)
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (400, MailRefused),
-        (413, MailRefused),
-        (404, MailPaused),
-        (405, MailPaused),
-        (408, OutcomeUnknown),
-        (409, OutcomeUnknown),
-        (500, OutcomeUnknown),
-        (503, OutcomeUnknown),
-    ],
-)
-async def test_only_answers_about_content_count_as_a_refusal_of_the_mail(
-    status: int, expected: type[Exception]
-) -> None:
-    with brevo_sandbox() as sandbox:
-        mailer = sandbox.mailer()
-        sandbox.fault("status", status=status)
-
-        with pytest.raises(expected):
-            await mailer.send_batch(mails("ann", "bob"), tag="t", idempotency_key=uuid4())
-        await mailer.close()
-
-
-async def test_one_call_is_one_request_whatever_is_answered() -> None:
-    with brevo_sandbox() as sandbox:
-        mailer = sandbox.mailer()
-        for status in (408, 429, 500, 503):
-            sandbox.fault("status", status=status)
-            with pytest.raises((OutcomeUnknown, RateLimited)):
-                await mailer.send_batch(mails("ann"), tag="t", idempotency_key=uuid4())
-        await mailer.close()
-
-        assert sandbox.sends() == {"408": 1, "429": 1, "500": 1, "503": 1}
-
-
-async def test_an_answer_that_comes_too_late_is_unclear() -> None:
-    with brevo_sandbox() as sandbox:
-        mailer = sandbox.mailer(timeout_s=0.2)
-        sandbox.fault("delay", delay_s=1.0)
-
-        with pytest.raises(OutcomeUnknown):
-            await mailer.send_batch(mails("ann"), tag="t", idempotency_key=uuid4())
-        await mailer.close()
-        assert sandbox.addresses() == ["ann@example.com"]
-
-
-async def test_where_nobody_listens_nothing_can_have_been_sent() -> None:
-    with brevo_sandbox() as sandbox:
-        mailer = sandbox.mailer(url=f"http://127.0.0.1:{free_port()}/v3")
-
-        with pytest.raises(Unreachable):
-            await mailer.send_batch(mails("ann"), tag="t", idempotency_key=uuid4())
-        await mailer.close()
-
-
-async def test_the_reset_header_says_how_long_to_wait() -> None:
-    with brevo_sandbox(batch_rate=1, rate=1000) as sandbox:
-        mailer = sandbox.mailer()
-        await mailer.send_batch(mails("ann", "bob"), tag="t", idempotency_key=uuid4())
-
-        with pytest.raises(RateLimited) as limited:
-            await mailer.send_batch(mails("ann", "bob"), tag="t", idempotency_key=uuid4())
-        await mailer.close()
-        assert limited.value.retry_after_s == 1.0
-
-
-async def test_a_thousand_mails_and_all_their_events_are_read_page_by_page(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("shared.providers.brevo_mailer.EVENTS_A_PAGE", 300)
-    with brevo_sandbox() as sandbox:
-        mailer = sandbox.mailer()
-        ids = await mailer.send_batch(
-            mails(*(f"n{number}" for number in range(1000))), tag="big", idempotency_key=uuid4()
-        )
-        events = await mailer.events("big")
-        await mailer.close()
-
-        assert len(set(ids)) == 1000
-        assert {event.message_id for event in events} == set(ids)
 
 
 @pytest.mark.rule(7)

@@ -1,120 +1,13 @@
 """What every RefundGateway does: the fake that other tests use, and the real one against the Stripe sandbox."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
-from typing import Protocol
 
 import pytest
 
-from shared.core.errors import ConfigError, RateLimited
-from shared.ports import (
-    AlreadyRefunded,
-    CredentialsRejected,
-    KeyConflict,
-    OutcomeUnknown,
-    ProviderRefund,
-    RefundGateway,
-    RefundRefused,
-    Unreachable,
-)
-from shared.providers.stripe_gateway import StripeGateway
-from shared.settings import StripeSettings
-from tests.fakes.gateway import FakeGateway
-from tests.stripe_sandbox import StripeSandbox, stripe_sandbox
-
-
-class Provider(Protocol):
-    """A gateway, and what its provider is made to do."""
-
-    gateway: RefundGateway
-
-    def add_intent(self, intent_id: str, amount: int, currency: str) -> None: ...
-    def count(self, intent_id: str) -> int: ...
-    def settle(self, refund_id: str, status: str, failure_reason: str | None) -> None: ...
-    def cut_before(self) -> None: ...
-    def cut_after(self) -> None: ...
-    def limit_rate(self) -> None: ...
-    def reject_key(self) -> None: ...
-    def forbid_refunding(self) -> None: ...
-    def go_away(self) -> None: ...
-
-
-class Fake:
-    def __init__(self) -> None:
-        self.gateway = FakeGateway()
-
-    def add_intent(self, intent_id: str, amount: int, currency: str) -> None:
-        self.gateway.add_intent(intent_id, amount, currency)
-
-    def count(self, intent_id: str) -> int:
-        return sum(r.payment_intent_id == intent_id for r in self.gateway.refunds.values())
-
-    def settle(self, refund_id: str, status: str, failure_reason: str | None) -> None:
-        self.gateway.settle(refund_id, status, failure_reason)
-
-    def cut_before(self) -> None:
-        self.gateway.fail_next("create", OutcomeUnknown("cut"))
-
-    def cut_after(self) -> None:
-        self.gateway.fail_next("create", OutcomeUnknown("cut"), after=True)
-
-    def limit_rate(self) -> None:
-        self.gateway.fail_next("create", RateLimited("429"))
-
-    def reject_key(self) -> None:
-        for call in ("create", "retrieve", "payment_intent", "list_for", "check"):
-            self.gateway.fail_always(call, CredentialsRejected("401"))
-
-    def forbid_refunding(self) -> None:
-        self.gateway.fail_next("create", CredentialsRejected("403"))
-
-    def go_away(self) -> None:
-        for call in ("create", "retrieve", "payment_intent", "list_for", "check"):
-            self.gateway.fail_always(call, OutcomeUnknown("away"))
-
-
-class Real:
-    def __init__(self, sandbox: StripeSandbox) -> None:
-        self._sandbox = sandbox
-        self.gateway = sandbox.gateway()
-
-    def add_intent(self, intent_id: str, amount: int, currency: str) -> None:
-        self._sandbox.add_intent(intent_id, amount, currency)
-
-    def count(self, intent_id: str) -> int:
-        return len(self._sandbox.refunds(intent_id))
-
-    def settle(self, refund_id: str, status: str, failure_reason: str | None) -> None:
-        self._sandbox.settle(refund_id, status, failure_reason)
-
-    def cut_before(self) -> None:
-        self._sandbox.fault("drop_before")
-
-    def cut_after(self) -> None:
-        self._sandbox.fault("drop_after")
-
-    def limit_rate(self) -> None:
-        self._sandbox.fault("rate_limit")
-
-    def reject_key(self) -> None:
-        self._sandbox.fault("status", match={}, status=401, times=100)
-
-    def forbid_refunding(self) -> None:
-        self._sandbox.fault("status", status=403)
-
-    def go_away(self) -> None:
-        self._sandbox.fault("drop_before", match={}, times=100)
-
-
-@contextmanager
-def real_provider() -> Iterator[Provider]:
-    with stripe_sandbox() as sandbox:
-        yield Real(sandbox)
-
-
-@contextmanager
-def fake_provider() -> Iterator[Provider]:
-    yield Fake()
+from shared.core.errors import RateLimited
+from shared.ports import AlreadyRefunded, CredentialsRejected, KeyConflict, OutcomeUnknown, RefundRefused
+from tests.contracts.refund_gateways import Provider, create, fake_provider, listed, real_provider
 
 
 @pytest.fixture(params=[fake_provider, real_provider], ids=["fake", "stripe"])
@@ -124,20 +17,6 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[Provider]:
         made.add_intent("pi_1", 10_000, "usd")
         yield made
         await made.gateway.close()
-
-
-async def create(provider: Provider, amount: int = 4_000, **changes: str) -> ProviderRefund:
-    return await provider.gateway.create(
-        payment_intent_id=changes.get("payment_intent_id", "pi_1"),
-        amount=amount,
-        reason=changes.get("reason"),
-        metadata={"refund_id": "r1", "generation": "1"},
-        idempotency_key=changes.get("key", "key-1"),
-    )
-
-
-async def listed(provider: Provider, intent_id: str = "pi_1") -> list[ProviderRefund]:
-    return [refund async for refund in provider.gateway.list_for(intent_id)]
 
 
 async def test_a_refund_is_told_as_it_was_asked_for(provider: Provider) -> None:
@@ -275,58 +154,3 @@ async def test_a_provider_that_does_not_answer_is_unknown_to_every_call(provider
             await call
     with pytest.raises(OutcomeUnknown):
         await listed(provider)
-
-
-# ---------------------------------------------------------------------------------- what only the real one can do wrong
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "meaning"),
-    [
-        (500, None, OutcomeUnknown),
-        (502, None, OutcomeUnknown),
-        (409, None, OutcomeUnknown),
-        (403, None, CredentialsRejected),
-        (402, None, RefundRefused),
-        (400, {"error": {"type": "idempotency_error", "message": "other parameters"}}, KeyConflict),
-        (400, {"error": {"type": "invalid_request_error", "code": "charge_disputed"}}, RefundRefused),
-        (400, {"not": "Stripe's"}, OutcomeUnknown),
-        (418, None, OutcomeUnknown),
-    ],
-)
-async def test_an_error_status_means_what_it_means_for_money(
-    status: int, body: dict[str, object] | None, meaning: type[Exception]
-) -> None:
-    with stripe_sandbox() as sandbox:
-        sandbox.add_intent("pi_1")
-        sandbox.fault("status", status=status, body=body)
-        provider = Real(sandbox)
-        with pytest.raises(meaning) as raised:
-            await create(provider)
-        assert type(raised.value) is meaning
-        await provider.gateway.close()
-
-
-async def test_an_answer_that_comes_too_late_is_unknown() -> None:
-    with stripe_sandbox() as sandbox:
-        sandbox.add_intent("pi_1")
-        sandbox.fault("delay", delay_s=5)
-        provider = Real(sandbox)
-        provider.gateway = sandbox.gateway(timeout_s=0.2)
-        with pytest.raises(OutcomeUnknown):
-            await create(provider)
-        assert provider.count("pi_1") == 1
-        await provider.gateway.close()
-
-
-async def test_a_connection_that_never_came_about_has_sent_nothing() -> None:
-    with stripe_sandbox() as sandbox:
-        provider = Real(sandbox)
-    with pytest.raises(Unreachable):
-        await create(provider)
-    await provider.gateway.close()
-
-
-def test_without_a_key_there_is_no_gateway() -> None:
-    with pytest.raises(ConfigError, match="STRIPE_API_KEY"):
-        StripeGateway(StripeSettings(stripe_api_key=None))
