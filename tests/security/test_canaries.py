@@ -1,14 +1,9 @@
-"""Secrets and addresses that nobody else has: after every failure, no output of any process shows one."""
+"""Secrets and addresses that nobody else has: after every failure, no output of any process of the system shows one."""
 
-import gzip
 import json
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -17,60 +12,25 @@ import redis
 
 from local_stack.postgres import EmbeddedPostgres
 from local_stack.valkey import EmbeddedValkey
-from shared.core.errors import ConfigError
-from shared.settings import WorkerSettings, load
 from tests.brevo_sandbox import BrevoSandbox, brevo_sandbox
-from tests.e2e.processes import REPOSITORY
+from tests.security.canaries import (
+    ADDRESS,
+    API_TOKEN,
+    BREVO,
+    BREVO_TOKEN,
+    DATABASE,
+    REDIS,
+    REDIS_QUOTED,
+    STRIPE,
+    WEBHOOK,
+    WRONG,
+    Sink,
+    assert_unseen,
+    sentry,
+)
 from tests.security.system import Api, System, system
 from tests.stripe_sandbox import StripeSandbox, stripe_sandbox
 from tests.wait import wait_until
-
-DATABASE, REDIS, WRONG = "canary1-db", "canary2-r@dis/x", "canary3-wrong"
-STRIPE, WEBHOOK, BREVO, BREVO_TOKEN = "sk_test_canary4", "whsec_canary5", "xkeysib-canary6-x", "canary7-token"
-API_TOKEN = "canary8-api-token"
-ADDRESS = "canary9.person@example.com"
-#: What must not be seen, and the host of the address as a sign that something of it was told.
-CANARIES = ("canary1", "canary2", "canary3", "canary4", "canary5", "canary6", "canary7", "canary8", "canary9")
-#: Encoded for a URL.
-REDIS_QUOTED = "canary2-r%40dis%2Fx"
-
-
-@dataclass
-class Sink:
-    """Stands for Sentry: keeps what is sent."""
-
-    dsn: str = ""
-    received: list[str] = field(default_factory=list)
-
-    @property
-    def events(self) -> list[str]:
-        return [each for each in self.received if '"type":"event"' in each.replace(" ", "")]
-
-
-@contextmanager
-def sentry() -> Iterator[Sink]:
-    sink = Sink()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            sink.received.append(body.decode(errors="replace"))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing is printed."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        sink.dsn = f"http://key@127.0.0.1:{server.server_port}/1"
-        yield sink
-        server.shutdown()
-        thread.join(10)
 
 
 @dataclass(frozen=True)
@@ -127,13 +87,6 @@ def strict_postgres_url(private_postgres: Callable[..., EmbeddedPostgres], serve
     return f"postgresql://someone:{WRONG}@127.0.0.1:{postgres.port}/cuebx"
 
 
-def assert_unseen(*texts: str) -> None:
-    for text in texts:
-        for canary in CANARIES:
-            where = text.find(canary)
-            assert where < 0, f"{canary} is shown: …{text[max(0, where - 300) : where + 100]}…"
-
-
 def test_wrong_passwords_are_told_of_without_the_password(place: Place, strict_postgres_url: str) -> None:
     redis_url = place.environment["REDIS_URL"].replace(REDIS_QUOTED, WRONG)
     wrong = {"DATABASE_URL": strict_postgres_url, "REDIS_URL": redis_url}
@@ -146,36 +99,6 @@ def test_wrong_passwords_are_told_of_without_the_password(place: Place, strict_p
         process.stop()
     assert "password" in "".join(answers)
     assert_unseen(place.ours.output, *told, *answers, *ready, *place.sentry.received)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"DATABASE_URL": f"postgresql://u:{WRONG}@h:port/d"},
-        {"DATABASE_URL": f"mysql://u:{WRONG}@h/d"},
-        {"DATABASE_URL": f"postgresql://u:{WRONG}@h/d?sslmode=on"},
-        {"REDIS_URL": f"http://:{WRONG}@h"},
-        {"REDIS_URL": f"redis://:{WRONG}@h:port/0"},
-        {"BREVO_SENDER_EMAIL": "canary9 person"},
-        {"WORKER_QUEUES": "refunds,other"},
-        {"STRIPE_API_BASE_URL": f"u:{WRONG}@h"},
-    ],
-    ids=lambda settings: "-".join(settings),
-)
-def test_a_malformed_setting_is_named_and_not_shown(
-    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = {
-        "DATABASE_URL": f"postgresql://u:{DATABASE}@h/d",
-        "BREVO_API_KEY": BREVO,
-        "STRIPE_API_KEY": STRIPE,
-    }
-    for name, value in {**right, "BREVO_SENDER_EMAIL": ADDRESS, **settings}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError) as refused:
-        load(WorkerSettings)
-    assert str(refused.value).startswith(f"{next(iter(settings))}: ")
-    assert_unseen(str(refused.value))
 
 
 def test_providers_that_echo_keys_and_addresses_are_quoted_without_them(place: Place) -> None:
@@ -254,75 +177,3 @@ def test_an_error_that_nobody_expected_goes_to_log_and_ledger_masked(place: Plac
     assert "no row for" in error
     assert "Traceback" in worker.output
     assert_unseen(place.ours.output, error, shown, *place.sentry.received)
-
-
-FAILING = """
-import logging
-from shared import logs
-from shared.settings import Settings, load
-
-def fails(address, password):
-    raise RuntimeError(f"no row for {address} at postgresql://u:{password}@h")
-
-settings = load(Settings)
-logs.configure(settings, "test")
-logging.getLogger("library").info("mail to %s", settings.sentry_dsn and "canary9.person@example.com")
-try:
-    fails("canary9.person@example.com", settings.database_url.get_secret_value().split(":")[2].partition("@")[0])
-except RuntimeError:
-    logging.getLogger("library").exception("failed for %s", "canary9.person@example.com")
-import sentry_sdk
-sentry_sdk.flush(5)
-"""
-
-
-def test_what_goes_to_sentry_has_neither_addresses_nor_the_values_of_variables(tmp_path: Path) -> None:
-    with sentry() as sink:
-        environment = {
-            "DATABASE_URL": f"postgresql://u:{DATABASE}@h/d",
-            "SENTRY_DSN": sink.dsn,
-            "LOG_DIR": "",
-        }
-        ended = subprocess.run(
-            [sys.executable, "-c", FAILING],
-            env=environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert ended.returncode == 0, ended.stderr
-    [event] = sink.events
-    assert "no row for" in event
-    assert '"function":"fails"' in event
-    assert '"category":"library"' in event, "what was logged before"
-    assert_unseen(ended.stderr, event)
-
-
-def test_an_error_that_ends_a_process_is_told_masked(tmp_path: Path) -> None:
-    ends = (
-        "from shared.process import run_process\n"
-        "from shared.settings import Settings\n"
-        f"async def main(settings): raise RuntimeError('no row for {ADDRESS} at postgresql://u:{WRONG}@h')\n"
-        "run_process('test', Settings, main)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", ends],
-        env={"DATABASE_URL": f"postgresql://u:{DATABASE}@h/d", "LOG_DIR": ""},
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert "no row for" in ended.stderr
-    assert_unseen(ended.stdout, ended.stderr)
-
-
-def test_a_failing_command_shows_where_it_failed_masked(tmp_path: Path) -> None:
-    environment = {"DATABASE_URL": f"postgresql://u:{WRONG}@127.0.0.1:1/d", "LOG_LEVEL": "DEBUG"}
-    with system(environment, tmp_path) as ours:
-        told = ours.cuebx("runs", "list", REDIS_URL=f"redis://:{WRONG}@127.0.0.1:1/0")
-    assert told.returncode == 1
-    assert "Traceback" in told.stdout
-    assert_unseen(told.stdout)
