@@ -6,7 +6,8 @@ import pytest
 
 from tests.brevo_sandbox import BrevoSandbox, brevo_sandbox
 from tests.fakes.mailer import FakeMailer
-from tests.integration.reminders.world import HeldMailer, World, open_world
+from tests.integration.reminders.held import HeldMailer
+from tests.integration.reminders.world import World, open_world
 
 
 @pytest.fixture

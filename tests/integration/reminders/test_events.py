@@ -8,7 +8,8 @@ from shared import jobs
 from shared.core.outcomes import Recorded
 from tests.brevo_sandbox import BrevoSandbox
 from tests.fakes.mailer import FakeMailer
-from tests.integration.reminders.world import HeldMailer, World, killed_at
+from tests.integration.reminders.held import HeldMailer, killed_at
+from tests.integration.reminders.world import World
 
 
 async def suppressions(world: World) -> dict[str, str]:

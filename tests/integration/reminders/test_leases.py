@@ -10,7 +10,8 @@ from shared import jobs
 from shared.core.errors import LeaseExpired
 from shared.ports import MailVersion, may_leave
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import HeldMailer, open_world
+from tests.integration.reminders.held import HeldMailer
+from tests.integration.reminders.world import open_world
 
 
 class Disturbed(list[MailVersion]):

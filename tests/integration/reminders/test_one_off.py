@@ -7,7 +7,8 @@ import pytest
 from shared import jobs
 from shared.core.outcomes import Cancel, Done, Outcome
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import DAY, HeldMailer, World, killed_at
+from tests.integration.reminders.held import HeldMailer, killed_at
+from tests.integration.reminders.world import DAY, World
 
 
 async def send(world: World, customer_id: object) -> Outcome:

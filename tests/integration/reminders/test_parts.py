@@ -13,7 +13,8 @@ from shared import jobs
 from shared.core.errors import Fenced
 from shared.core.outcomes import Cancel, Done, Outcome, Snooze
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import DAY, HeldMailer, World, open_world
+from tests.integration.reminders.held import HeldMailer
+from tests.integration.reminders.world import DAY, World, open_world
 from worker_svc.reminder_parts import Part
 
 JOB = jobs.SEND_PAYMENT_REMINDER_EMAILS

@@ -16,7 +16,8 @@ from shared.core.errors import Fenced, LeaseExpired, PauseQueue, RateLimited
 from shared.core.outcomes import Outcome
 from shared.db import ledger
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import HANDLERS, HeldMailer, World, open_world
+from tests.integration.reminders.held import HeldMailer
+from tests.integration.reminders.world import HANDLERS, World, open_world
 from worker_svc.context import JobContext
 from worker_svc.reminder_parts import Part
 

@@ -6,7 +6,8 @@ from shared import jobs
 from shared.core.errors import BadInput
 from shared.reminder_review import Action, list_reminders, resolve
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import HeldMailer, World, killed_at
+from tests.integration.reminders.held import HeldMailer, killed_at
+from tests.integration.reminders.world import World
 
 
 async def parked(world: World, mailer: HeldMailer, *addresses: str) -> None:

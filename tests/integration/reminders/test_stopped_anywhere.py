@@ -13,7 +13,8 @@ from shared import jobs
 from shared.core.errors import RateLimited
 from shared.core.outcomes import Outcome
 from tests.brevo_sandbox import BrevoSandbox
-from tests.integration.reminders.world import HANDLERS, HeldMailer, World, open_world
+from tests.integration.reminders.held import HeldMailer
+from tests.integration.reminders.world import HANDLERS, World, open_world
 
 ADDRESSES, EACH = 5, 6  # an address is in a batch once: six batches
 ATTEMPTS = 6

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -20,8 +20,8 @@ from shared.db.clock import DatabaseClock
 from shared.db.engine import Database
 from shared.db.ledger import Finished
 from shared.enqueue import Enqueuer
-from shared.ports import Mailer, MailEvent, MailVersion, Message, RefundGateway, Transport, may_leave
-from tests.fakes.limiter import FakeRateLimiter
+from shared.ports import Mailer, Message, RefundGateway, Transport
+from tests.integration.reminders.held import Unhurried
 from worker_svc.context import Handler, JobContext, Services
 from worker_svc.decisions import decide_for
 from worker_svc.handlers.brevo_events import apply_brevo_event
@@ -38,28 +38,6 @@ HANDLERS: Mapping[str, Handler] = {
     jobs.CONFIRM_REMINDERS.name: confirm_reminders,
     jobs.APPLY_BREVO_EVENT.name: apply_brevo_event,
 }
-
-
-class Unhurried(FakeRateLimiter):
-    """Gives everybody a turn at once, or, `held`, nobody before `release`; of `held_names`, the next one; and nobody after
-    the next `hold_after_turns`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held = False
-        self.held_names: set[str] = set()
-        self.hold_after_turns: int | None = None
-        self.reached = asyncio.Event()
-        self.release = asyncio.Event()
-
-    async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
-        self.turns.append(name)
-        if self.hold_after_turns is not None:
-            self.hold_after_turns -= 1
-        if self.held or name in self.held_names or self.hold_after_turns == -1:
-            self.held_names.discard(name)
-            self.reached.set()
-            await self.release.wait()
 
 
 class Pushes(Enqueuer):
@@ -261,68 +239,3 @@ async def open_world(url: str, mailer: Mailer, stages: str = "-3d,0d,+3d,+7d,+14
     finally:
         await mailer.close()
         await database.close()
-
-
-class HeldMailer(Mailer):
-    """Holds calls before or after they are made, for a process that dies or sleeps just there."""
-
-    def __init__(self, inner: Mailer) -> None:
-        self._inner = inner
-        self.reached = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.hold_before = False
-        self.hold_after = False
-        #: Before the call after so many others.
-        self.hold_after_calls: int | None = None
-
-    async def send_batch(
-        self,
-        versions: Sequence[MailVersion],
-        *,
-        tag: str,
-        idempotency_key: UUID,
-        before_call: Callable[[], None] = may_leave,
-    ) -> Sequence[str]:
-        if self.hold_before or self.hold_after_calls == 0:
-            await self._hold()
-        elif self.hold_after_calls is not None:
-            self.hold_after_calls -= 1
-        ids = await self._inner.send_batch(
-            versions, tag=tag, idempotency_key=idempotency_key, before_call=before_call
-        )
-        if self.hold_after:
-            await self._hold()
-        return ids
-
-    async def _hold(self) -> None:
-        self.hold_before = self.hold_after = False
-        self.hold_after_calls = None
-        self.reached.set()
-        await self.go_on.wait()
-
-    async def events(self, tag: str) -> Sequence[MailEvent]:
-        return await self._inner.events(tag)
-
-    async def check(self) -> None:
-        await self._inner.check()
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-async def killed_at(reached: asyncio.Event, work: Awaitable[object]) -> None:
-    """Runs `work` until `reached`, and no further: nothing is written any more, as after a kill -9."""
-    assert await ended_or_killed(reached, work), "it ended before it could be killed"
-
-
-async def ended_or_killed(reached: asyncio.Event, work: Awaitable[object]) -> bool:
-    """As `killed_at`; False where it ended before."""
-    task = asyncio.ensure_future(work)
-    arrival = asyncio.ensure_future(reached.wait())
-    async with asyncio.timeout(10):
-        await asyncio.wait({task, arrival}, return_when=asyncio.FIRST_COMPLETED)
-    arrival.cancel()
-    killed = not task.done()
-    task.cancel()
-    await asyncio.gather(task, arrival, return_exceptions=True)
-    return killed

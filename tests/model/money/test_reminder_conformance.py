@@ -12,7 +12,8 @@ import pytest
 
 from shared.jobs import CONFIRM_REMINDERS, SEND_PAYMENT_REMINDER_EMAILS
 from tests.brevo_sandbox import BrevoSandbox, brevo_sandbox
-from tests.integration.reminders.world import HeldMailer, World, ended_or_killed, open_world
+from tests.integration.reminders.held import HeldMailer, ended_or_killed
+from tests.integration.reminders.world import World, open_world
 from tests.model.money.database import Row
 from tests.model.money.ledger_sql import LIVE
 from tests.model.money.reminder_sql import OPEN
