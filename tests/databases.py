@@ -10,7 +10,8 @@ from local_stack.postgres import EmbeddedPostgres
 
 TEMPLATE = "cuebx_template"
 
-#: What a test may have changed beside rows, of what the template has (ids from 16384 on are not PostgreSQL's own).
+#: What a test may have changed beside rows, of what the template has (ids from 16384 on are not PostgreSQL's own),
+#: and the one row that is not emptied.
 #: TRUNCATE writes pg_class anew: of that only what a definition says counts.
 DEFINITIONS = """
 SELECT (SELECT md5(string_agg(concat_ws(' ', oid, relname, relnatts, relkind, reloptions), ',' ORDER BY oid))
@@ -22,7 +23,8 @@ SELECT (SELECT md5(string_agg(concat_ws(' ', oid, relname, relnatts, relkind, re
        (SELECT concat_ws(' ', count(*), max(xmin::text::bigint)) FROM pg_trigger),
        (SELECT concat_ws(' ', count(*), max(xmin::text::bigint)) FROM pg_namespace),
        (SELECT count(*) FROM pg_db_role_setting),
-       (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384)
+       (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384),
+       (SELECT string_agg(version_num, ' ') FROM alembic_version)
 """
 #: Whoever is still connected has left when this returns.
 TERMINATE = """
