@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.requests import ClientDisconnect
 
 from shared.core.errors import BadInput, place
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 
 log = structlog.get_logger(__name__)
 

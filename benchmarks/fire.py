@@ -56,7 +56,7 @@ def run(bench: Bench) -> None:
     bench.result.details["profile"] = profile.as_json()
     bench.result.details["bound_by"] = (
         "Round trips, one after the other: the look at what is due, the fire's transaction (BEGIN, its time limit, the fire,"
-        " COMMIT), the push, the worker's claim. Two of the statements commit, and each commit waits for the disk."
+        " COMMIT), the push, and the worker's claim. Two of the statements commit, and each commit waits for the disk."
         " A second apart, every step finds caches cold and cores halted, which doubles what it takes."
     )
 

@@ -10,7 +10,7 @@ def explain(error: BaseException) -> str:
     from redis.exceptions import RedisError
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    from shared.db.engine import is_outage
+    from shared.db.errors import is_outage
 
     root = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what = mask(_first_line(root))

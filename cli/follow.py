@@ -9,7 +9,8 @@ from uuid import UUID
 
 from cli.output import note, say, show, to_json
 from shared.db import insights
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_outage
 from shared.db.insights import RunView
 
 EVERY_S = 0.5

@@ -22,7 +22,7 @@ from scheduler_svc.rows import DueRow, DueSchedule, to_epoch
 from shared.core.decide import clean_text
 from shared.core.firing import Tally, TriggerStuck, count_fires, kept_for, plan_fires
 from shared.core.jobspec import JobSpec
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 from shared.db.statements import statement
 from shared.failpoints import Point, failpoint
 from shared.ports import Message

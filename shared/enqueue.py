@@ -67,7 +67,8 @@ class Enqueuer:
         """Enqueues one run, due at `run_at` (now, if not given). With `session` it is part of that transaction.
 
         `key` defaults to what the job derives from its arguments; one that exists returns the run that has it, in
-        whatever state. Raises BadInput for a `run_at` without time zone.
+        whatever state. Raises BadInput for a `run_at` without time zone; what the database raises is asyncpg's, or
+        SQLAlchemy's where there is a session (`shared.db.errors` tells outages and conflicts of both).
         """
         many = await self.enqueue_many(
             job, [args], run_ats=[run_at], keys=[key], schedule_id=schedule_id, session=session
@@ -176,7 +177,9 @@ class Enqueuer:
             asyncio.get_running_loop().call_soon(self._push, job, rows)
 
 
-async def _existing(db: ledger.Either, job: JobSpec[A], rows: Sequence[ledger.Inserted]) -> list[Enqueued]:
+async def _existing(
+    db: ledger.AnyExecutor, job: JobSpec[A], rows: Sequence[ledger.Inserted]
+) -> list[Enqueued]:
     """Fills in the runs whose keys existed. One enqueued under the same key a moment ago by somebody else is visible
     now: the conflict made this transaction wait for it."""
     missing = [row.key for row in rows if row.id is None]

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
 from shared.db.clock import DatabaseClock
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_outage
 from shared.enqueue import Enqueuer
 from shared.health import HealthServer, Readiness
 from shared.lifecycle import Component, stop_on_signals, supervise

@@ -8,7 +8,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import ledger
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_outage
 from shared.health import Readiness
 from shared.jobs import JOBS
 from shared.lifecycle import Component

@@ -7,7 +7,8 @@ from contextlib import suppress
 import structlog
 
 from shared.db import ledger
-from shared.db.engine import Database, is_conflict, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_conflict, is_outage
 from shared.db.ledger import ClaimedRun
 from shared.failpoints import Point, failpoint
 from shared.ports import Message, Transport

@@ -7,7 +7,8 @@ from contextlib import suppress
 import structlog
 
 from shared.db import ledger
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_outage
 from shared.lifecycle import Component
 from worker_svc.endings import Ending, tell
 

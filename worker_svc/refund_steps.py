@@ -6,7 +6,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared.db import refund_steps
-from shared.db.engine import Database, is_outage, was_locked_out
+from shared.db.engine import Database
+from shared.db.errors import is_outage, was_locked_out
 from shared.db.models import Refund
 from shared.db.refund_steps import Settle, Take, Taken
 from shared.together import Together

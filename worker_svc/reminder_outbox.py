@@ -9,7 +9,7 @@ from typing import Final, Self
 from shared.core.decide import error_text
 from shared.core.errors import Fenced, PauseQueue, RateLimited
 from shared.db import reminder_batches
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 from shared.db.reminder_batches import Batch
 from shared.db.reminders import Fence
 from shared.ports import MailRefused

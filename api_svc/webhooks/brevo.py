@@ -15,7 +15,7 @@ from api_svc.errors import unavailable
 from api_svc.services import Services
 from api_svc.webhooks.inbox import Arrived, Inbox
 from api_svc.webhooks.payload import decode, envelope
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 from shared.jobs import APPLY_BREVO_EVENT
 
 

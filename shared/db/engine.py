@@ -8,19 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import asyncpg
 from sqlalchemy import Engine, Row, create_engine, event, text
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-    StatementError,
-)
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -47,48 +36,6 @@ _BY_ID = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-
-#: What a database error can be made of: SQLAlchemy wraps most of the driver's, not those of connecting.
-_DATABASE_ERRORS = (
-    OSError,
-    TimeoutError,
-    SQLAlchemyError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-#: Classes of SQLSTATE that refuse the statement or its data: the same again would be refused again. Everything else
-#: (connections, resources, time-outs, deadlocks, shutdown, a server that became read-only) passes.
-_REFUSALS = frozenset({"0A", "21", "22", "23", "2F", "38", "39", "42", "44", "54", "P0"})
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database could not be reached or could not serve (try again), rather than refuse the data."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    # SQLAlchemy has no class of its own for most of asyncpg's errors, those about data among them: the code tells.
-    if state := _sqlstate(error):
-        return state[:2] not in _REFUSALS
-    if isinstance(error, (OperationalError, InterfaceError)):
-        return True
-    # A plain StatementError wraps what the driver could not encode; DBAPIError is its subclass.
-    if isinstance(error, (DataError, IntegrityError, ProgrammingError)) or type(error) is StatementError:
-        return False
-    return isinstance(error, _DATABASE_ERRORS)
-
-
-def was_locked_out(error: BaseException) -> bool:
-    """Whether a statement did nothing because of what another transaction holds, for too long or for ever."""
-    return _sqlstate(error) in ("55P03", "40P01")
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether a constraint refused what a statement would have made: a key that exists, a second run of what runs alone."""
-    return (_sqlstate(error) or "").startswith("23")
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(getattr(error, "orig", None), "sqlstate", None) or getattr(error, "sqlstate", None)
 
 
 def session_settings(bound_s: float, lock_s: float | None = None) -> dict[str, str]:

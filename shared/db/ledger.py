@@ -23,8 +23,8 @@ from shared.db.statements import statement
 from shared.ports import Message
 
 Executor = AsyncConnection | AsyncSession
-#: What one statement does, and need not do in a transaction of several.
-Either = Executor | Single
+#: For what is one statement: it may also commit by itself.
+AnyExecutor = Executor | Single
 #: A success with nothing to tell.
 PLAIN = Decision(RunState.SUCCEEDED, result={})
 
@@ -94,12 +94,12 @@ class Inserted:
     due: bool
 
 
-async def _execute(db: Either, sql: TextClause, **params: Any) -> Sequence[Any]:
+async def _execute(db: AnyExecutor, sql: TextClause, **params: Any) -> Sequence[Any]:
     return (await db.execute(sql, params)).all()
 
 
 async def enqueue(
-    db: Either,
+    db: AnyExecutor,
     spec: JobSpec[Any],
     args: Sequence[Mapping[str, JsonValue]],
     *,
@@ -123,7 +123,9 @@ async def enqueue(
     return [Inserted(row.id, row.key, row.due) for row in rows]
 
 
-async def claim(db: Either, messages: Sequence[Message], *, worker: str, lease_s: float) -> list[ClaimedRun]:
+async def claim(
+    db: AnyExecutor, messages: Sequence[Message], *, worker: str, lease_s: float
+) -> list[ClaimedRun]:
     """Takes what the messages stand for under a lease of `lease_s` seconds (rule 5)."""
     rows = await _execute(
         db,
@@ -136,7 +138,7 @@ async def claim(db: Either, messages: Sequence[Message], *, worker: str, lease_s
     return [ClaimedRun(*row) for row in rows]  # in the order of claim.sql's RETURNING
 
 
-async def heartbeat(db: Either, runs: Sequence[tuple[UUID, int]], *, lease_s: float) -> list[Beat]:
+async def heartbeat(db: AnyExecutor, runs: Sequence[tuple[UUID, int]], *, lease_s: float) -> list[Beat]:
     """Renews the leases of `runs`, given as (id, attempt)."""
     rows = await _execute(
         db,
@@ -148,7 +150,7 @@ async def heartbeat(db: Either, runs: Sequence[tuple[UUID, int]], *, lease_s: fl
     return [Beat(row.id, row.attempt, row.renewed, row.lost, row.cancel_requested) for row in rows]
 
 
-async def finish(db: Either, finished: Sequence[Finished]) -> set[UUID]:
+async def finish(db: AnyExecutor, finished: Sequence[Finished]) -> set[UUID]:
     """Records decisions (rule 6); the ids of the runs that were still this worker's."""
     # Most are plain: they come last, and the driver has nothing to encode of them but the id and the attempt.
     plain = [f for f in finished if f.decision == PLAIN]
@@ -168,13 +170,13 @@ async def finish(db: Either, finished: Sequence[Finished]) -> set[UUID]:
     return {row.id for row in rows}
 
 
-async def pick_due(db: Either, queues: Sequence[str], *, per_queue: int) -> list[QueuedMessage]:
+async def pick_due(db: AnyExecutor, queues: Sequence[str], *, per_queue: int) -> list[QueuedMessage]:
     """Due runs that wait for the relay."""
     rows = await _execute(db, statement("relay_pick"), queues=list(queues), per_queue=per_queue)
     return [_queued(row) for row in rows]
 
 
-async def mark_queued(db: Either, messages: Sequence[Message]) -> int:
+async def mark_queued(db: AnyExecutor, messages: Sequence[Message]) -> int:
     """Notes that messages were pushed; how many were still pending."""
     rows = await _execute(
         db,

@@ -19,7 +19,7 @@ SHORT = 20
 #: A plan that was made when a table was small is not kept for ever: nobody may have analysed it since.
 KEPT_S = 60.0
 
-_numbering: Any = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_numbering: Any = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
 #: The statement is not there, or there already (a pooler between gave us another session), or what it returns has another type
 #: now (a migration): nothing that the data can be blamed for.
 _FORGOTTEN = ("26000", "42P05", "0A000")

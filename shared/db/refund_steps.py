@@ -15,7 +15,7 @@ from shared.core import refunds as core
 from shared.core.decide import clean_text
 from shared.core.errors import Fenced
 from shared.core.refunds import Verdict
-from shared.db.ledger import Either, Finished, finish
+from shared.db.ledger import AnyExecutor, Finished, finish
 from shared.db.models import Refund
 from shared.db.refund_work import Sent
 from shared.db.statements import statement
@@ -51,7 +51,7 @@ class Settle:
     finished: Finished
 
 
-async def take(db: Either, steps: Sequence[Take]) -> list[Taken | None]:
+async def take(db: AnyExecutor, steps: Sequence[Take]) -> list[Taken | None]:
     params = {
         "ids": [step.refund_id for step in steps],
         "run_ids": [step.run_id for step in steps],
@@ -63,7 +63,7 @@ async def take(db: Either, steps: Sequence[Take]) -> list[Taken | None]:
     return [_taken(rows.get((step.refund_id, step.run_id, step.attempt))) for step in steps]
 
 
-async def _rows(db: Either, name: str, params: dict[str, Any]) -> dict[_Owned, Any]:
+async def _rows(db: AnyExecutor, name: str, params: dict[str, Any]) -> dict[_Owned, Any]:
     """Two attempts may ask for one refund; the row is for the one that it names (rule 7)."""
     rows = (await db.execute(statement(name), params)).all()
     return {(row.id, row.run_id, row.run_attempt): row for row in rows}
@@ -87,7 +87,7 @@ def _taken(row: Any) -> Taken | None:
     return Taken(refund, Sent(row.first_sent, row.key_spent), row.busy)
 
 
-async def start(db: Either, refunds: Sequence[Refund]) -> list[UUID | None]:
+async def start(db: AnyExecutor, refunds: Sequence[Refund]) -> list[UUID | None]:
     """The ids of the attempts, which freeze what the refunds ask for. Notes in each what is only known now."""
     params = {
         "ids": [refund.id for refund in refunds],

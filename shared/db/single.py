@@ -51,9 +51,8 @@ class Single:
         try:
             return Rows(await self.driver.fetch(spelled, *[(params or {})[name] for name in names]))
         except asyncpg.PostgresError as error:
-            error.detail = (
-                None  # a row's values, addresses among them: texts of errors go to logs and into the ledger
-            )
+            # A row's values, addresses among them: texts of errors go to logs and into the ledger.
+            error.detail = None
             raise
 
 
@@ -116,5 +115,5 @@ class Singles:
 @lru_cache(maxsize=100)
 def _spelled(sql: TextClause) -> tuple[str, Sequence[str]]:
     """With asyncpg's `$1`, and the names of what goes there."""
-    compiled = sql.compile(dialect=dialect())  # type: ignore[no-untyped-call]
+    compiled = sql.compile(dialect=dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
     return str(compiled), tuple(compiled.positiontup or ())

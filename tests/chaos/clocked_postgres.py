@@ -32,7 +32,7 @@ class ClockedPostgres(EmbeddedPostgres):
         self._clock.put(offset_s)
 
     def stop(self, mode: str = "fast") -> None:  # type: ignore[override]  # the modes are pg_ctl's
-        super().stop(mode)  # type: ignore[arg-type]
+        super().stop(mode)  # type: ignore[arg-type]  # the base names the modes, we pass on any
         WallClock.clean(self.pid)
 
     def _command(self, user: User | None) -> list[str]:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from shared.db.engine import sync_engine
 from tests.e2e.processes import Process
+from tests.integration.scheduler.books import Books
 
 
 @pytest.fixture
@@ -30,3 +33,15 @@ def processes(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Cal
         sys.stdout.write(
             f"---- {process.module} {process.pid}, status {process.status}\n{process.output[-6000:]}\n"
         )
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = sync_engine(database_url, application="test", bound_s=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def books(engine: Engine) -> Books:
+    return Books(engine)

@@ -1,33 +1,19 @@
 """Recovery and hand-overs between real processes, by the clock."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from uuid import UUID
 
 import pytest
 import redis as sync_redis
-from sqlalchemy import Engine
 
-from shared.db.engine import sync_engine
 from shared.queue import keys
 from tests.e2e.processes import Process
 from tests.integration.scheduler.books import Books
 from tests.wait import wait_until
 
 Start = Callable[..., Process]
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = sync_engine(database_url, application="test", bound_s=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def books(engine: Engine) -> Books:
-    return Books(engine)
 
 
 @pytest.mark.rule(19)

@@ -12,7 +12,7 @@ from shared.core.jobspec import Queue
 from shared.core.outcomes import Cancel, Decision, Done, Outcome
 from shared.core.states import RunState
 from shared.db import ledger
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 from shared.db.ledger import Finished
 from shared.health import Readiness
 from shared.ports import Message

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
 
-from shared.db.engine import sync_engine
 from tests.e2e.scheduler.ticking import EVERY_S, TTL_S, Start
 from tests.e2e.scheduler_process import SchedulerProcess
 from tests.integration.scheduler.books import Books
@@ -29,18 +27,6 @@ def start(database_url: str, redis_url: str) -> Iterator[Start]:
     yield begin
     for process in started:
         process.kill()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = sync_engine(database_url, application="test", bound_s=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def books(engine: Engine) -> Books:
-    return Books(engine)
 
 
 @pytest.fixture

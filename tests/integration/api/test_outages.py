@@ -16,7 +16,7 @@ from local_stack.postgres import EmbeddedPostgres
 from shared.db.migrate import upgrade
 from shared.settings import ApiSettings
 from tests.integration.api.conftest import client_of
-from tests.integration.api.test_webhooks import HARD_BOUNCE, REFUND_UPDATED, from_brevo, from_stripe
+from tests.integration.api.webhooks import HARD_BOUNCE, REFUND_UPDATED, from_brevo, from_stripe
 from tests.wait import wait_until_async
 
 REFUND = {"payment_intent_id": "pi_1", "amount": 1, "currency": "eur"}

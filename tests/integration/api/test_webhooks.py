@@ -2,50 +2,25 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
-from stripe import WebhookSignature
 
 from api_svc.bootstrap import build
 from api_svc.services import Services
 from local_stack.sandbox import stripe_settling
 from shared.settings import ApiSettings
-from tests.integration.api.conftest import BREVO_TOKEN, STRIPE_SECRET, client_of
+from tests.integration.api.conftest import STRIPE_SECRET, client_of
+from tests.integration.api.webhooks import HARD_BOUNCE, REFUND_UPDATED, from_brevo, from_stripe, signed
 
-REFUND_UPDATED = {"id": "evt_1", "type": "refund.updated", "data": {"object": {"id": "re_1"}}}
-HARD_BOUNCE = {
-    "event": "hard_bounce",
-    "email": "Jane@Example.com",
-    "message-id": "<1@mail>",
-    "ts_event": 1_900_000_000,
-    "id": 17,
-}
 FAIL_AT_COMMIT = (
     "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END'",
     "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON webhook_events DEFERRABLE INITIALLY DEFERRED"
     " FOR EACH ROW EXECUTE FUNCTION fail()",
 )
-
-
-def signed(body: bytes, *, secret: str = STRIPE_SECRET, age_s: int = 0) -> dict[str, str]:
-    stamp = int(time.time()) - age_s
-    header = WebhookSignature.generate_signature_header(body.decode(), secret, stamp)
-    return {"Stripe-Signature": header}
-
-
-async def from_stripe(client: httpx.AsyncClient, event: object) -> httpx.Response:
-    body = json.dumps(event).encode()
-    return await client.post("/webhooks/stripe", content=body, headers=signed(body))
-
-
-async def from_brevo(client: httpx.AsyncClient, event: object, token: str = BREVO_TOKEN) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token}"}
-    return await client.post("/webhooks/brevo", content=json.dumps(event), headers=headers)
 
 
 async def stored(services: Services) -> list[Any]:

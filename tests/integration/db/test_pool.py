@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from shared.db import engine
-from shared.db.engine import Database, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_outage
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.db import engine, single
-from shared.db.engine import Database, is_conflict, is_outage
+from shared.db.engine import Database
+from shared.db.errors import is_conflict, is_outage
 from tests.wait import wait_until_async
 
 WHO = text("SELECT pg_backend_pid() AS pid")

@@ -10,7 +10,7 @@ from shared.core.decide import decide_handed_back, error_text
 from shared.core.outcomes import Decision
 from shared.core.states import RunState
 from shared.db import ledger
-from shared.db.engine import is_outage
+from shared.db.errors import is_outage
 from shared.db.ledger import Finished
 from tests.integration.ledger.book import DUE, STATES, SUCCEEDED, Book
 

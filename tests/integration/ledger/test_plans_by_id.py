@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from shared.db.engine import Database
-from tests.integration.ledger.test_plans import execute, explain, nodes
+from tests.integration.ledger.plans import execute, explain, nodes
 
 RUNS = 20_000
 FILL = f"""

@@ -19,6 +19,7 @@ from shared.db import ledger
 from shared.jobs import PROCESS_REFUND, RefundArgs
 from shared.ports import OutcomeUnknown, PaymentIntent, ProviderRefund, RefundGateway
 from tests.integration.refunds.desk import Desk
+from tests.integration.refunds.wire.interrupted import WorkerDied
 from tests.stripe_sandbox import StripeSandbox
 
 VOID = ("failed", "canceled")
@@ -33,10 +34,6 @@ FAULTS: tuple[dict[str, object], ...] = (
     {"mode": "rate_limit"},
     {"mode": "status", "status": 403},
 )
-
-
-class WorkerDied(BaseException):
-    """Nothing of the worker runs after this."""
 
 
 class Unruly(RefundGateway):

@@ -2,68 +2,45 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import event, text
+import pytest
+from sqlalchemy import text
 
 from shared.core.errors import Fenced
-from shared.core.outcomes import Outcome, Recorded, Snooze
+from shared.core.outcomes import Recorded, Snooze
+from shared.db.statements import statement
 from shared.ports import ProviderRefund
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.limiter import FakeRateLimiter
 from tests.integration.refunds.desk import Desk
-from worker_svc.context import JobContext
+from tests.integration.refunds.together import add, claim, counted, handle, statuses
 
 AT_ONCE = 20
 
 
-async def add(desk: Desk, stripe: FakeGateway, count: int) -> list[UUID]:
-    """Refunds of as many payments, each with its run."""
-    for number in range(count):
-        stripe.add_intent(f"pi_t{number}")
-    ids = [await desk.add_refund(f"pi_t{number}", 100 + number) for number in range(count)]
-    await desk.sweep()
-    return ids
+class Unlimited(FakeRateLimiter):
+    """Turns as they are asked for: nobody is ahead of the others."""
+
+    async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
+        self.turns.append(name)
 
 
-async def claim(desk: Desk, ids: list[UUID]) -> list[JobContext]:
-    return [await desk.claim((await desk.refund(each)).run_id) for each in ids]
-
-
-async def handle(desk: Desk, contexts: list[JobContext]) -> list[Outcome | Exception]:
-    return await asyncio.gather(*(desk.handle(each) for each in contexts))
-
-
-async def statuses(desk: Desk, ids: list[UUID]) -> list[str]:
-    return [(await desk.refund(each)).status for each in ids]
-
-
-@contextmanager
-def counted(desk: Desk) -> Iterator[list[str]]:
-    """The statements that go to the database meanwhile."""
-    seen: list[str] = []
-    engine = desk.database.engine.sync_engine
-
-    def note(_: Any, __: Any, sql: str, *___: Any) -> None:
-        seen.append(sql)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
-
-
-async def test_refunds_at_the_same_step_share_its_statement(desk: Desk, stripe: FakeGateway) -> None:
+async def test_refunds_at_the_same_step_share_its_statement(
+    desk: Desk, stripe: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.limiter = Unlimited()
     ids = await add(desk, stripe, AT_ONCE)
     contexts = await claim(desk, ids)
-    with counted(desk) as statements:
+    with counted(desk, monkeypatch) as statements:
         answers = await handle(desk, contexts)
 
     assert all(isinstance(answer, Recorded) for answer in answers)
     assert await statuses(desk, ids) == ["succeeded"] * AT_ONCE
     assert [len(await desk.attempts(each)) for each in ids] == [1] * AT_ONCE
-    assert len(statements) < 2 * AT_ONCE
+    for step in ("refund_take_many", "refund_start_many"):
+        assert 1 <= statements.count(statement(step).text) <= 2
+    assert len(statements) < AT_ONCE / 2
 
 
 async def test_a_refund_that_somebody_holds_holds_up_no_other(desk: Desk, stripe: FakeGateway) -> None:

@@ -17,7 +17,7 @@ from shared.db.models import JobRun, RefundAttempt
 from shared.ports import ProviderRefund
 from tests.fakes.gateway import FakeGateway
 from tests.integration.refunds.desk import Desk
-from tests.integration.refunds.test_together import add, claim, statuses
+from tests.integration.refunds.together import add, claim, statuses
 from worker_svc.refund_steps import LOCK_S, RefundSteps
 
 ROUNDS = 8

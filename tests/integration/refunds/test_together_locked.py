@@ -9,7 +9,7 @@ from sqlalchemy import text
 from shared.db.engine import Database
 from tests.fakes.gateway import FakeGateway
 from tests.integration.refunds.desk import Desk
-from tests.integration.refunds.test_together import add, claim, statuses
+from tests.integration.refunds.together import add, claim, statuses
 from worker_svc.refund_steps import LOCK_S, RefundSteps
 
 

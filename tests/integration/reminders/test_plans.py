@@ -15,7 +15,7 @@ from shared.db.engine import Database
 from shared.db.reminder_batches import Batch
 from shared.db.reminders import Fence
 from shared.db.statements import statement
-from tests.integration.ledger.test_plans import nodes
+from tests.integration.ledger.plans import nodes
 
 AS_OF = datetime(2030, 1, 31, tzinfo=UTC)
 FENCE = Fence(uuid4(), 1)

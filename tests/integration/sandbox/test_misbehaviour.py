@@ -194,5 +194,5 @@ def test_a_refund_costs_the_sandbox_little_more_than_a_request(seeded):
             "/v1/refunds", data={"payment_intent": "pi_1", "amount": 1, "metadata[n]": n}, headers=headers
         )
     )
-    assert refund < 10 * nothing
+    assert refund < 5 * nothing
     assert len(seeded.books()["refunds"]) == 200

@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 import shared.db.prepared
 from scheduler_svc.firing import Firing
-from shared.db.engine import is_outage, sync_engine
+from shared.db.engine import sync_engine
+from shared.db.errors import is_outage
 from shared.db.prepared import SHORT
 from shared.jobs import JOBS
 from tests.integration.scheduler.books import Books

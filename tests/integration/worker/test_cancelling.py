@@ -9,8 +9,8 @@ from shared import jobs
 from shared.core.jobspec import Queue
 from shared.core.outcomes import Done, Outcome
 from shared.db import ledger
+from tests.integration.worker.behaviours import Held
 from tests.integration.worker.rig import Rig
-from tests.integration.worker.test_leases import Held
 from tests.wait import wait_until_async
 from worker_svc.context import JobContext
 

@@ -11,31 +11,10 @@ from shared.core.outcomes import Cancel, Decision, Done, Outcome
 from shared.core.states import RunState
 from shared.db import ledger
 from shared.db.ledger import Finished
+from tests.integration.worker.behaviours import Held
 from tests.integration.worker.rig import Rig
 from tests.wait import wait_until_async
 from worker_svc.context import JobContext
-
-
-class Held:
-    """A handler that waits until the test lets it go, and remembers its contexts."""
-
-    def __init__(self) -> None:
-        self.contexts: list[JobContext] = []
-        self.cancelled = 0
-        self.go_on = asyncio.Event()
-
-    async def __call__(self, context: JobContext, _: Any) -> Outcome:
-        self.contexts.append(context)
-        try:
-            await self.go_on.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return Done({"attempt": context.run.attempt})
-
-    async def started(self, times: int = 1) -> JobContext:
-        await wait_until_async(lambda: len(self.contexts) >= times, what=f"{times} attempts")
-        return self.contexts[-1]
 
 
 @pytest.mark.rule(11)

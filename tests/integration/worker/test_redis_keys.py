@@ -6,8 +6,8 @@ from shared.core.errors import PermanentError
 from shared.core.jobspec import Queue
 from shared.core.outcomes import Outcome
 from shared.queue import keys
+from tests.integration.worker.behaviours import Held
 from tests.integration.worker.rig import Rig
-from tests.integration.worker.test_leases import Held
 from tests.wait import wait_until_async
 from worker_svc.attempts import Attempts
 from worker_svc.context import JobContext
