@@ -9,11 +9,11 @@ from redis.exceptions import RedisError
 
 from scheduler_svc.leader_lock import LeaderLock
 from scheduler_svc.leadership import Leadership
-from scheduler_svc.outages import describe
 from scheduler_svc.term import Resources, Term, lead
 from shared.core.trust import renew_every_s
 from shared.db.revision import SchemaBehind
 from shared.failpoints import Point, failpoint
+from shared.health import describe
 from shared.lifecycle import Component
 
 log = structlog.get_logger(__name__)

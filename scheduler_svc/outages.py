@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shared.health import Readiness
+from shared.health import Readiness, describe
 
 POSTGRES = "postgres"
 REDIS = "redis"
@@ -56,9 +56,3 @@ class Outages:
             self.redis_failed(error)
             raise
         self.redis_ok()
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line; the driver's own words come first."""
-    text = str(getattr(error, "orig", None) or error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

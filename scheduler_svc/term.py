@@ -14,13 +14,14 @@ from scheduler_svc import metrics
 from scheduler_svc.builtin import Definition
 from scheduler_svc.firing import Firing, Pass
 from scheduler_svc.leadership import Leadership, NotLeading
-from scheduler_svc.outages import Outages, describe
+from scheduler_svc.outages import Outages
 from scheduler_svc.redis_memory import RedisMemory
 from scheduler_svc.relay import Relay
 from scheduler_svc.scheduler import LedgerScheduler
 from scheduler_svc.sweeper import Sweeper
 from scheduler_svc.sync import mend_broken, sync_definitions
 from shared.db.engine import Database
+from shared.health import describe
 from shared.jobs import JOBS
 from shared.lifecycle import supervise
 from shared.ports import Transport

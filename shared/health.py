@@ -48,6 +48,12 @@ class Readiness:
         }
 
 
+def describe(error: BaseException) -> str:
+    """An error in one line; the driver's own words come first."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
 def routes(readiness: Readiness) -> list[Route]:
     """The three end-points, for any Starlette application."""
 

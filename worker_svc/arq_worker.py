@@ -15,7 +15,7 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from shared.core.backoff import RetryPolicy, backoff_s
-from shared.health import Readiness
+from shared.health import Readiness, describe
 from shared.lifecycle import Component
 from shared.ports import Message
 from shared.queue import keys
@@ -217,4 +217,4 @@ class QueueLoop(Component):
         except DatabaseAway as error:
             log.warning("claims_wait_for_database", queue=self._queue, error=str(error))
         except (RedisError, OSError, TimeoutError) as error:
-            self._readiness.failed("redis", f"{type(error).__name__}: {error}")
+            self._readiness.failed("redis", describe(error))

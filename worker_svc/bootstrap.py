@@ -17,7 +17,7 @@ from shared.db.clock import DatabaseClock
 from shared.db.engine import Database
 from shared.db.errors import is_outage
 from shared.enqueue import Enqueuer
-from shared.health import HealthServer, Readiness
+from shared.health import HealthServer, Readiness, describe
 from shared.lifecycle import Component, stop_on_signals, supervise
 from shared.ports import RefundGateway
 from shared.process import process_name
@@ -215,7 +215,7 @@ async def _schema_is_there(database: Database, readiness: Readiness, stop: async
         except Exception as error:
             if not is_outage(error):
                 raise
-            readiness.failed("database", type(error).__name__)
+            readiness.failed("database", describe(error))
         with suppress(TimeoutError):
             async with asyncio.timeout(SCHEMA_RETRY_S):
                 await stop.wait()

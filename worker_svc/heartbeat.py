@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.db import ledger
 from shared.db.engine import Database
 from shared.db.errors import is_outage
-from shared.health import Readiness
+from shared.health import Readiness, describe
 from shared.jobs import JOBS
 from shared.lifecycle import Component
 from worker_svc.attempts import Attempt, Attempts, Stop
@@ -52,7 +52,7 @@ class Heartbeat(Component):
             except Exception as error:
                 if not is_outage(error):
                     raise
-                self._readiness.failed("database", type(error).__name__)
+                self._readiness.failed("database", describe(error))
                 pause = min(pause, OUTAGE_CHECK_S)
             self._tell_expired()
             await asyncio.sleep(pause)

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 import structlog
 from prometheus_client import Counter
+from sqlalchemy.exc import DBAPIError
 
-from shared.health import HealthServer, Readiness
+from shared.health import HealthServer, Readiness, describe
 from tests.wait import wait_until_async
 
 
@@ -59,6 +61,21 @@ def test_a_reason_is_logged_once_and_a_first_failure_too() -> None:
         ("not_ready", "timed out"),
         ("ready_again", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "TimeoutError"),
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (
+            DBAPIError("SELECT 1", {}, Exception("unsupported startup parameter: jit\nmore")),
+            "DBAPIError: unsupported startup parameter: jit",
+        ),
+    ],
+)
+def test_an_error_is_one_line_in_the_drivers_own_words(error: BaseException, said: str) -> None:
+    assert describe(error) == said
 
 
 async def test_readyz_tells_what_is_missing_and_healthz_only_that_the_process_lives() -> None:
