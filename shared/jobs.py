@@ -50,12 +50,17 @@ class WebhookArgs(JobArgs):
     event_id: str
 
 
+#: For what nobody leaves for an hour: while a run waits for its next try, its schedule's fires are skipped, or a customer has
+#: no mail. Outages of providers use no tries up: they pause the queue.
+SOON: Final = RetryPolicy(cap_s=60.0)
+
 PING: Final = JobSpec(
     "ping",
     PingArgs,
     Queue.MAINTENANCE,
     "Does nothing, or sleeps: for doctor, checks and benchmarks.",
     timeout=timedelta(hours=2),
+    retry=SOON,
     overlap=Overlap.SKIP,
     priority=3,
 )
@@ -64,6 +69,7 @@ PROCESS_PENDING_REFUNDS: Final = JobSpec(
     NoArgs,
     Queue.REFUNDS,
     "Enqueues one process_refund for each refund that waits and has none.",
+    retry=SOON,
     priority=2,
 )
 PROCESS_REFUND: Final = JobSpec(
@@ -80,6 +86,7 @@ RECONCILE_REFUNDS: Final = JobSpec(
     Queue.REFUNDS,
     "Re-reads refunds from Stripe that wait there, and succeeded ones for 30 days.",
     timeout=timedelta(minutes=20),
+    retry=SOON,
     priority=6,
 )
 SEND_PAYMENT_REMINDER_EMAILS: Final = JobSpec(
@@ -88,6 +95,7 @@ SEND_PAYMENT_REMINDER_EMAILS: Final = JobSpec(
     Queue.PAYMENT_REMINDERS,
     "Sends the payment reminders that are owed.",
     timeout=timedelta(minutes=30),
+    retry=SOON,
     cancellable=False,
 )
 SEND_REMINDER: Final = JobSpec(
@@ -95,6 +103,7 @@ SEND_REMINDER: Final = JobSpec(
     ReminderArgs,
     Queue.PAYMENT_REMINDERS,
     "Sends one customer one e-mail about their open invoices.",
+    retry=SOON,
     overlap=Overlap.ALLOW,
     priority=3,
     cancellable=False,
@@ -105,6 +114,7 @@ CONFIRM_REMINDERS: Final = JobSpec(
     Queue.PAYMENT_REMINDERS,
     "Resolves reminder batches whose outcome is unclear.",
     timeout=timedelta(minutes=20),
+    retry=SOON,
     priority=4,
 )
 DAILY_CLEANUP: Final = JobSpec(

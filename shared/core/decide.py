@@ -109,7 +109,10 @@ def _retry(
 ) -> Decision:
     if attempt >= max_attempts:
         return Decision(RunState.DEAD, error=error)
-    delay_s, run_at = (backoff_s(policy, attempt, rand), None) if when is None else _when(when)
+    # What cost nothing raised `max_attempts` with `attempt`: it is no failure, and makes nobody wait longer.
+    # (The row may be of another release's policy, with more attempts or fewer.)
+    failures = min(attempt, max(1, policy.max_attempts - (max_attempts - attempt)))
+    delay_s, run_at = (backoff_s(policy, failures, rand), None) if when is None else _when(when)
     return Decision(RunState.PENDING, delay_s, run_at, error=error)
 
 

@@ -111,6 +111,22 @@ def test_what_is_handed_back_costs_nothing_and_waits_for_nothing() -> None:
     assert decide_handed_back() == Decision(RunState.PENDING, free=True)
 
 
+def test_what_cost_no_attempt_makes_no_later_try_wait_longer() -> None:
+    error = RuntimeError()
+    first = decide_error(error, 1, POLICY.max_attempts, POLICY, no_luck)
+    after_six_free_ones = decide_error(error, 7, POLICY.max_attempts + 6, POLICY, no_luck)
+    assert after_six_free_ones.delay_s == first.delay_s
+    last_but_one = decide_error(error, POLICY.max_attempts - 1, POLICY.max_attempts, POLICY, no_luck)
+    assert last_but_one.delay_s > first.delay_s
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 50])
+def test_attempts_that_fit_no_policy_wait_all_the_same(max_attempts: int) -> None:
+    """Of an older release's policy, or of somebody's own insert."""
+    decision = decide_error(RuntimeError(), 1, max_attempts + 1, RetryPolicy(max_attempts=3), no_luck)
+    assert decision.delay_s == POLICY.base_s
+
+
 @pytest.mark.rule(13)
 def test_the_first_lost_lease_is_retried_at_once_and_later_ones_with_jittered_backoff() -> None:
     assert decide_lost_lease(1, 1, 10, POLICY, no_luck).delay_s == 0.0
