@@ -5,7 +5,7 @@ import json
 import pytest
 
 from shared import jobs
-from shared.core.outcomes import Recorded
+from shared.core.outcomes import Done, Recorded
 from tests.brevo_sandbox import BrevoSandbox
 from tests.fakes.mailer import FakeMailer
 from tests.integration.reminders.held import HeldMailer, killed_at
@@ -66,6 +66,31 @@ async def test_an_unconfirmed_batch_is_resolved_address_by_address(
     await fake_world.confirm()
     assert (await fake_world.statuses())["dee@example.com"] == "needs_review"
     assert len(fake.mails) == 4
+
+
+@pytest.mark.rule(33)
+async def test_of_runs_that_are_due_together_one_reads_the_events_and_a_later_one_reads_them_again(
+    fake_world: World, fake: FakeMailer
+) -> None:
+    """The provider allows few readings: many runs that each read everything would keep one another waiting."""
+    for name in ("ann", "bob"):
+        await fake_world.owing(f"{name}@example.com")
+    fake.fail_next("send_batch", TimeoutError("gone"), after=True)
+    run_id = await fake_world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    with pytest.raises(TimeoutError):
+        await fake_world.attempt(run_id)
+    ann, bob = sorted(fake.mails, key=lambda mail: mail.version.email)
+    fake.shown = []
+    fake.tell("requests", bob)
+    await fake_world.attempt(run_id)
+    assert await fake_world.statuses() == {"ann@example.com": "unconfirmed", "bob@example.com": "sent"}
+
+    first, second = [await fake_world.enqueue(jobs.CONFIRM_REMINDERS) for _ in range(2)]
+    assert await fake_world.attempt(first) == Done({"confirmed": 1, "unresolved": 1})
+    fake.tell("requests", ann)
+    assert await fake_world.attempt(second) == Done({})
+    assert await fake_world.confirm() == Done({"confirmed": 2})
+    assert set((await fake_world.statuses()).values()) == {"sent"}
 
 
 async def test_a_late_event_resolves_what_was_parked(fake_world: World, fake: FakeMailer) -> None:

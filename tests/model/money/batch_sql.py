@@ -45,6 +45,9 @@ def adopt(s: Session, p: Row) -> list[Row]:
             return False
         if (b.run_id, b.run_attempt) == (p.run_id, p.run_attempt):
             return False
+        due = s.database.tables["job_runs"][p.run_id].run_at
+        if b.status == "unconfirmed" and b.followed_up_at is not None and b.followed_up_at >= due:
+            return False
         return b.run_id is None or b.run_id == p.run_id or not live(s, b.run_id)
 
     found = [b for b in s.database.tables["reminder_batches"].values() if free(b)]
@@ -150,7 +153,7 @@ def park(s: Session, p: Row) -> list[Row]:
 def release(s: Session, p: Row) -> list[Row]:
     b = s.database.tables["reminder_batches"][p.id]
     if (b.run_id, b.run_attempt, b.status) == (p.run_id, p.run_attempt, "unconfirmed"):
-        s.put(b, run_id=None, run_attempt=None)
+        s.put(b, run_id=None, run_attempt=None, followed_up_at=s.database.stage.now)
     return []
 
 
@@ -159,7 +162,7 @@ def settle(s: Session, p: Row) -> list[Row]:
     for b in batches:
         unsettled = members(s, b.id, *OPEN, "unconfirmed", "needs_review")
         if b.status in ("unconfirmed", "needs_review") and not unsettled:
-            s.put(b, status="sent", finished_at=s.database.stage.now)
+            s.put(b, status="sent", finished_at=s.database.stage.now, followed_up_at=None)
     return []
 
 
