@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from shared.db.reminders import Owed
 from tests.model.money.database import Row, Session
 from tests.model.money.ledger_sql import holds
 
@@ -72,7 +73,7 @@ def owed(s: Session, p: Row) -> list[Any]:
             **columns,
             "version": version,
         }
-        found.append(Row(_mapping=row))
+        found.append(Owed(**row))
     return found[: p.most]
 
 
