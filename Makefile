@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Tests start hundreds of processes: they shall not compile the same files anew each time, where the environment says so.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: venv demo up test chaos storm model fuzz bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
+.PHONY: venv demo up test chaos pooler storm model fuzz bounds soak bench bench-smoke lint rules audit sbom lock image clean check-clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: venv ## all tests, in parallel
 
 chaos: venv ## the fault matrix, for real: ROWS="2 16 22" for some of it, JSON=FILE for the table, WRITE=1 for docs/reliability.md
 	$(PYTEST) tests/chaos -n 3 -m row --rows "$(ROWS)" $(if $(JSON),--chaos-json $(JSON)) $(if $(WRITE),--chaos-write) $(ARGS)
+
+pooler: venv ## all of it behind PgBouncer (Debian's pgbouncer) in transaction mode
+	$(PYTEST) tests/pooler $(ARGS)
 
 storm: venv ## everything goes wrong at random, then an audit: MINUTES=10 SEED=3, JSON=FILE for the numbers
 	.venv/bin/python -m tests.chaos.storm --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
