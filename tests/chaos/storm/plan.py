@@ -53,6 +53,11 @@ def _work(rand: Random, seconds: float) -> Iterator[tuple[float, Lane, str, dict
     while at_s < seconds:
         kind, params = work_plan.draw(rand)
         yield round(at_s, 3), "work", kind, params
+        if kind == "pause queue":
+            # A person's pause is no fault, and what piles up behind a long one is more than a minute's work. Twice: the
+            # first time the servers may be away.
+            for wait_s in (rand.uniform(5, 20), 30):
+                yield round(min(at_s + wait_s, seconds), 3), "work", "resume queue", params
         at_s += rand.expovariate(WORK_PER_S)
 
 

@@ -40,6 +40,20 @@ def test_what_breaks_for_a_time_is_mended_within_the_storm(seed: int) -> None:
     assert kinds["thaw"] == kinds["freeze"] + kinds["arm"]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_queue_that_a_person_pauses_is_resumed_within_twenty_seconds(seed: int) -> None:
+    steps = draw(seed, MINUTES_S)
+    pauses = [step for step in steps if step.kind == "pause queue"]
+    assert pauses
+    for pause in pauses:
+        assert any(
+            step.kind == "resume queue"
+            and step.params == pause.params
+            and pause.at_s <= step.at_s <= pause.at_s + 20.001
+            for step in steps
+        ), pause
+
+
 def test_a_long_storm_has_every_kind_of_fault_and_of_work() -> None:
     steps = draw(1, MINUTES_S)
     assert len({step.kind for step in steps if step.lane == "fault"} - MENDS) == 12

@@ -160,7 +160,7 @@ def _add_schedule(rand: Random) -> Drawn:
 
 
 def _operate_queue(rand: Random) -> Drawn:
-    kind = rand.choice(["pause queue", "resume queue", "resume queue"])
+    kind = rand.choice(["pause queue", "resume queue"])
     return kind, {"queue": rand.choice(["refunds", "payment_reminders", "maintenance"])}
 
 
