@@ -51,8 +51,8 @@ class WebhookArgs(JobArgs):
 
 
 #: For what nobody leaves for an hour: while a run waits for its next try, its schedule's fires are skipped, or a customer has
-#: no mail. Outages of providers use no tries up: they pause the queue.
-SOON: Final = RetryPolicy(cap_s=60.0)
+#: no mail. Some twenty minutes in all; outages of providers use no tries up, they pause the queue.
+SOON: Final = RetryPolicy(max_attempts=30, cap_s=60.0)
 
 PING: Final = JobSpec(
     "ping",
@@ -60,7 +60,7 @@ PING: Final = JobSpec(
     Queue.MAINTENANCE,
     "Does nothing, or sleeps: for doctor, checks and benchmarks.",
     timeout=timedelta(hours=2),
-    retry=SOON,
+    retry=RetryPolicy(cap_s=60.0),
     overlap=Overlap.SKIP,
     priority=3,
 )

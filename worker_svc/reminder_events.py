@@ -59,7 +59,7 @@ async def confirm(context: JobContext, batch: Batch, events: Sequence[MailEvent]
         elif is_overdue(batch.since_last_call or timedelta(0), readable=readable):
             parked = await reminder_batches.park(db, batch.id, fence, reason=PARKED)
         else:
-            await reminder_batches.release(db, batch.id, fence)
+            await reminder_batches.release(db, batch.id, fence, read=readable)
     if parked:
         context.log.error("reminders_parked", batch_id=str(batch.id), tag=batch.tag, mails=parked)
     elif left == 0:

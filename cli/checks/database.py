@@ -49,13 +49,13 @@ def _settings(settings: dict[str, str], used: int) -> list[Finding]:
     missing = [name for name in TIMEOUTS if settings.get(name, "0") == "0"]
     if missing:
         # A pooler in transaction mode drops what a client sets when it connects.
-        fix = f"set them for the role: ALTER ROLE … SET {missing[0]} = '10s'"
+        fix = "set them in the pooler, or for the role: docs/running.md, Behind a pooler"
         findings.append(problem("time-outs", f"not in force: {', '.join(missing)}", fix))
     else:
         findings.append(ok("time-outs", "in force"))
     most = int(settings["max_connections"])
     if used > most * CROWDED:
-        fix = "raise max_connections, or put a pooler of sessions in front"
+        fix = "raise max_connections, or put a pooler in front (docs/running.md)"
         findings.append(warning("connections", f"{used} of {most} are in use", fix))
     if settings["fsync"] == "off":
         fix = "set fsync = on wherever the data matters"

@@ -294,7 +294,7 @@ CREATE TABLE reminder_batches (
   error text,
   created_at timestamptz NOT NULL DEFAULT now(),
   finished_at timestamptz,
-  followed_up_at timestamptz                 -- when its events were read once more, in case a webhook was lost
+  followed_up_at timestamptz                 -- when its events were last read; once it is sent: read once more, in case a webhook was lost
 );
 CREATE INDEX reminder_batches_open ON reminder_batches (created_at) WHERE status IN ('pending', 'sending', 'unconfirmed');
 CREATE INDEX reminder_batches_follow_up ON reminder_batches (finished_at) WHERE status = 'sent' AND followed_up_at IS NULL;

@@ -151,9 +151,9 @@ async def park(db: Executor, batch_id: UUID, fence: Fence, *, reason: str) -> in
     return int(row.parked)
 
 
-async def release(db: Executor, batch_id: UUID, fence: Fence) -> None:
-    """An unconfirmed batch is nobody's until the next look at its events."""
-    await _one(db, "reminder_release", batch_id, fence)
+async def release(db: Executor, batch_id: UUID, fence: Fence, *, read: bool) -> None:
+    """An unconfirmed batch is nobody's until the next look at its events. `read`: they could be read this time."""
+    await _one(db, "reminder_release", batch_id, fence, read=read)
 
 
 async def due_follow_up(db: Executor, fence: Fence, *, after: timedelta) -> tuple[UUID, str] | None:

@@ -11,8 +11,7 @@ from local_stack.unprivileged import User
 
 
 class PgBouncer(EmbeddedServer):
-    """With the settings that our docs name (`ini`; its `host=` and `port=` are ours), few connections to PostgreSQL, and room
-    for many clients."""
+    """With the settings that our docs name (`ini`; its host is ours), and few connections to PostgreSQL."""
 
     name = "PgBouncer"
     death_signal = signal.SIGINT
@@ -41,9 +40,6 @@ class PgBouncer(EmbeddedServer):
             "unix_socket_dir": "",
             "auth_type": "any",
             "default_pool_size": self._servers,
-            "max_client_conn": 1000,
-            # A PostgreSQL that is back shall not be waited for any longer.
-            "server_login_retry": 1,
         }
         lines = [self._ini, *(f"{name} = {value}" for name, value in own.items()), ""]
         (self.data_dir / "pgbouncer.ini").write_text("\n".join(lines))

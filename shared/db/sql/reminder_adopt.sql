@@ -9,7 +9,8 @@ WHERE b.id = (
       AND (o.run_id, o.run_attempt) IS DISTINCT FROM (CAST(:run_id AS uuid), CAST(:run_attempt AS int))
       AND o.id <> ALL (CAST(:seen AS uuid[]))
       AND (o.status <> 'unconfirmed' OR o.followed_up_at IS NULL
-        OR o.followed_up_at < (SELECT m.run_at FROM job_runs m WHERE m.id = :run_id))
+        OR o.followed_up_at < (SELECT m.run_at FROM job_runs m WHERE m.id = :run_id)
+        OR o.followed_up_at > now())  -- the clock went back, and tells nothing of readings any more
       AND (o.run_id IS NULL OR o.run_id = :run_id OR NOT EXISTS (
         SELECT FROM job_runs r WHERE r.id = o.run_id AND r.state IN ('pending', 'queued', 'running')))
     ORDER BY o.created_at, o.id

@@ -6,16 +6,23 @@ import pytest
 
 from shared import jobs
 from shared.core.outcomes import Done, Recorded
+from shared.ports import OutcomeUnknown
 from tests.brevo_sandbox import BrevoSandbox
 from tests.fakes.mailer import FakeMailer
 from tests.integration.reminders.held import HeldMailer, killed_at
 from tests.integration.reminders.world import World
+from worker_svc.context import JobContext
 
 
 async def suppressions(world: World) -> dict[str, str]:
     return {
         row.email: row.reason for row in await world.database.rows("SELECT email, reason FROM suppressions")
     }
+
+
+async def due_together(world: World) -> list[JobContext]:
+    """Two runs that look for events, both claimed before either has looked."""
+    return [await world.claim(await world.enqueue(jobs.CONFIRM_REMINDERS)) for _ in range(2)]
 
 
 def told(mail: dict[str, object], event: str, **more: object) -> dict[str, object]:
@@ -85,12 +92,40 @@ async def test_of_runs_that_are_due_together_one_reads_the_events_and_a_later_on
     await fake_world.attempt(run_id)
     assert await fake_world.statuses() == {"ann@example.com": "unconfirmed", "bob@example.com": "sent"}
 
-    first, second = [await fake_world.enqueue(jobs.CONFIRM_REMINDERS) for _ in range(2)]
-    assert await fake_world.attempt(first) == Done({"confirmed": 1, "unresolved": 1})
+    first, second = await due_together(fake_world)
+    assert await fake_world.handle(first) == Done({"confirmed": 1, "unresolved": 1})
     fake.tell("requests", ann)
-    assert await fake_world.attempt(second) == Done({})
+    assert await fake_world.handle(second) == Done({})
     assert await fake_world.confirm() == Done({"confirmed": 2})
     assert set((await fake_world.statuses()).values()) == {"sent"}
+
+
+@pytest.mark.rule(33)
+@pytest.mark.parametrize("why", ["they could not be read", "the clock went back"])
+async def test_events_are_read_again_where_the_last_reading_tells_nothing(
+    why: str, fake_world: World, fake: FakeMailer
+) -> None:
+    for name in ("ann", "bob"):
+        await fake_world.owing(f"{name}@example.com")
+    fake.fail_next("send_batch", TimeoutError("gone"), after=True)
+    run_id = await fake_world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    with pytest.raises(TimeoutError):
+        await fake_world.attempt(run_id)
+    ann, bob = sorted(fake.mails, key=lambda mail: mail.version.email)
+    fake.shown = []
+    fake.tell("requests", bob)
+    await fake_world.attempt(run_id)
+
+    first, second = await due_together(fake_world)
+    if why == "they could not be read":
+        fake.fail_next("events", OutcomeUnknown("no answer"))
+    assert await fake_world.handle(first) == Done({"confirmed": 1, "unresolved": 1})
+    if why == "the clock went back":
+        await fake_world.database.rows(
+            "UPDATE reminder_batches SET followed_up_at = now() + interval '3 hours' RETURNING 1"
+        )
+    fake.tell("requests", ann)
+    assert await fake_world.handle(second) == Done({"confirmed": 2})
 
 
 async def test_a_late_event_resolves_what_was_parked(fake_world: World, fake: FakeMailer) -> None:

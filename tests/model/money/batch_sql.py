@@ -46,7 +46,8 @@ def adopt(s: Session, p: Row) -> list[Row]:
         if (b.run_id, b.run_attempt) == (p.run_id, p.run_attempt):
             return False
         due = s.database.tables["job_runs"][p.run_id].run_at
-        if b.status == "unconfirmed" and b.followed_up_at is not None and b.followed_up_at >= due:
+        read = b.status == "unconfirmed" and b.followed_up_at is not None and b.followed_up_at
+        if read and due <= read <= s.database.stage.now:
             return False
         return b.run_id is None or b.run_id == p.run_id or not live(s, b.run_id)
 
@@ -153,7 +154,8 @@ def park(s: Session, p: Row) -> list[Row]:
 def release(s: Session, p: Row) -> list[Row]:
     b = s.database.tables["reminder_batches"][p.id]
     if (b.run_id, b.run_attempt, b.status) == (p.run_id, p.run_attempt, "unconfirmed"):
-        s.put(b, run_id=None, run_attempt=None, followed_up_at=s.database.stage.now)
+        read = s.database.stage.now if p.read else b.followed_up_at
+        s.put(b, run_id=None, run_attempt=None, followed_up_at=read)
     return []
 
 
