@@ -8,7 +8,7 @@ from shared import jobs
 from shared.core.outcomes import Done, Recorded
 from shared.ports import OutcomeUnknown
 from tests.brevo_sandbox import BrevoSandbox
-from tests.fakes.mailer import FakeMailer
+from tests.fakes.mailer import Accepted, FakeMailer
 from tests.integration.reminders.held import HeldMailer, killed_at
 from tests.integration.reminders.world import World
 from worker_svc.context import JobContext
@@ -18,6 +18,22 @@ async def suppressions(world: World) -> dict[str, str]:
     return {
         row.email: row.reason for row in await world.database.rows("SELECT email, reason FROM suppressions")
     }
+
+
+async def unconfirmed(world: World, fake: FakeMailer) -> Accepted:
+    """Of a batch of two whose call was cut off, the mail that no event has told of yet."""
+    for name in ("ann", "bob"):
+        await world.owing(f"{name}@example.com")
+    fake.fail_next("send_batch", TimeoutError("gone"), after=True)
+    run_id = await world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
+    with pytest.raises(TimeoutError):
+        await world.attempt(run_id)
+    ann, bob = sorted(fake.mails, key=lambda mail: mail.version.email)
+    fake.shown = []
+    fake.tell("requests", bob)
+    await world.attempt(run_id)
+    assert await world.statuses() == {"ann@example.com": "unconfirmed", "bob@example.com": "sent"}
+    return ann
 
 
 async def due_together(world: World) -> list[JobContext]:
@@ -80,18 +96,7 @@ async def test_of_runs_that_are_due_together_one_reads_the_events_and_a_later_on
     fake_world: World, fake: FakeMailer
 ) -> None:
     """The provider allows few readings: many runs that each read everything would keep one another waiting."""
-    for name in ("ann", "bob"):
-        await fake_world.owing(f"{name}@example.com")
-    fake.fail_next("send_batch", TimeoutError("gone"), after=True)
-    run_id = await fake_world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
-    with pytest.raises(TimeoutError):
-        await fake_world.attempt(run_id)
-    ann, bob = sorted(fake.mails, key=lambda mail: mail.version.email)
-    fake.shown = []
-    fake.tell("requests", bob)
-    await fake_world.attempt(run_id)
-    assert await fake_world.statuses() == {"ann@example.com": "unconfirmed", "bob@example.com": "sent"}
-
+    ann = await unconfirmed(fake_world, fake)
     first, second = await due_together(fake_world)
     assert await fake_world.handle(first) == Done({"confirmed": 1, "unresolved": 1})
     fake.tell("requests", ann)
@@ -105,17 +110,7 @@ async def test_of_runs_that_are_due_together_one_reads_the_events_and_a_later_on
 async def test_events_are_read_again_where_the_last_reading_tells_nothing(
     why: str, fake_world: World, fake: FakeMailer
 ) -> None:
-    for name in ("ann", "bob"):
-        await fake_world.owing(f"{name}@example.com")
-    fake.fail_next("send_batch", TimeoutError("gone"), after=True)
-    run_id = await fake_world.enqueue(jobs.SEND_PAYMENT_REMINDER_EMAILS)
-    with pytest.raises(TimeoutError):
-        await fake_world.attempt(run_id)
-    ann, bob = sorted(fake.mails, key=lambda mail: mail.version.email)
-    fake.shown = []
-    fake.tell("requests", bob)
-    await fake_world.attempt(run_id)
-
+    ann = await unconfirmed(fake_world, fake)
     first, second = await due_together(fake_world)
     if why == "they could not be read":
         fake.fail_next("events", OutcomeUnknown("no answer"))

@@ -46,8 +46,8 @@ def adopt(s: Session, p: Row) -> list[Row]:
         if (b.run_id, b.run_attempt) == (p.run_id, p.run_attempt):
             return False
         due = s.database.tables["job_runs"][p.run_id].run_at
-        read = b.status == "unconfirmed" and b.followed_up_at is not None and b.followed_up_at
-        if read and due <= read <= s.database.stage.now:
+        read = b.followed_up_at
+        if b.status == "unconfirmed" and read is not None and due <= read <= s.database.stage.now:
             return False
         return b.run_id is None or b.run_id == p.run_id or not live(s, b.run_id)
 
