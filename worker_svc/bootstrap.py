@@ -9,7 +9,6 @@ from typing import cast
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from shared.core.errors import ConfigError
 from shared.core.jobspec import Queue
@@ -23,7 +22,6 @@ from shared.ports import RefundGateway
 from shared.process import process_name
 from shared.providers.brevo_mailer import BrevoMailer
 from shared.providers.stripe_gateway import StripeGateway
-from shared.queue import keys
 from shared.queue.connection import connect
 from shared.queue.limiter import RedisRateLimiter
 from shared.queue.memory import MemoryWatch
@@ -43,6 +41,7 @@ from worker_svc.recorder import Recorder
 from worker_svc.refund_steps import LOCK_S
 from worker_svc.rendering import TemplateRenderer
 from worker_svc.unserved import Unserved
+from worker_svc.waking import relay_waker
 from worker_svc.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -136,11 +135,7 @@ def compose(
     name = process_name()
     attempts = Attempts()
 
-    async def wake_relay() -> None:
-        # The relay looks once a second by itself: this only spares the wait.
-        with suppress(RedisError, OSError):
-            await redis.publish(keys.NOTICES, "relay")
-
+    wake_relay = relay_waker(redis)
     ledger = Database(
         settings.database_url.get_secret_value(),
         application=f"cuebx-ledger {name}",

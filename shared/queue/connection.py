@@ -1,11 +1,13 @@
 """Redis connections with every time-out set (rule 15)."""
 
 import socket
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as BlockingRetry
@@ -13,6 +15,8 @@ from redis.retry import Retry as BlockingRetry
 CONNECT_TIMEOUT_S = 2.0
 #: Longer than any blocking wait (`Transport.wait`), shorter than a lease.
 COMMAND_TIMEOUT_S = 5.0
+#: A connection that nobody needed for so long is closed.
+IDLE_S = 60.0
 
 _KEEPALIVE = {
     getattr(socket, name): value
@@ -47,8 +51,26 @@ def connect(
 ) -> Redis:
     """A client of its own pool; connects when first used. The URL is parsed by redis-py, credentials decoded."""
     options = redis_options(url, max_connections=max_connections, command_timeout_s=command_timeout_s)
-    client: Redis = Redis.from_url(url, client_name=client_name, **options)
+    client: Redis = Redis.from_pool(_Pool.from_url(url, client_name=client_name, **options))
     return client
+
+
+class _Pool(ConnectionPool):
+    """Shrinks again. redis-py's own pool keeps as many connections as its busiest moment ever needed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used_at: dict[AbstractConnection, float] = {}
+
+    async def release(self, connection: AbstractConnection) -> None:
+        now, free = time.monotonic(), self._available_connections
+        self._used_at[connection] = now
+        await super().release(connection)
+        # Last used, next used: the first of those that are free is the one that has rested longest.
+        if free and now - self._used_at[free[0]] > IDLE_S:
+            idle = free.pop(0)
+            del self._used_at[idle]
+            await idle.disconnect(nowait=True)
 
 
 def connect_blocking(url: str, *, timeout_s: float, client_name: str | None = None) -> BlockingRedis:

@@ -41,6 +41,7 @@ class RedisRateLimiter:
         # Together: of many callers each would take a connection of its own, and there are fewer of them than callers.
         self._reserving: dict[tuple[str, int], Together[float, float]] = {}
         self._looking: dict[str, Together[None, bool]] = {}
+        self._stopping: dict[str, Together[float, None]] = {}
 
     async def acquire(self, name: str, *, rate_per_s: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -60,7 +61,11 @@ class RedisRateLimiter:
         # Without Redis `acquire` fails closed: everybody stands still anyway.
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(SLOW_DOWN_WITHIN_S):
-                await self._slow_down(keys=[_stop_key(name)], args=[max(1, round(for_s * 1000))])
+                await self._stopping.setdefault(name, Together(partial(self._stop, name)))(for_s)
+
+    async def _stop(self, name: str, for_s: Sequence[float]) -> list[None]:
+        await self._slow_down(keys=[_stop_key(name)], args=[max(1, round(max(for_s) * 1000))])
+        return [None] * len(for_s)
 
     async def _reserve(self, name: str, rate_per_s: int, most_s: float) -> float:
         """Seconds until the turn that is ours now. Raises RateLimited where it is further away than `most_s`."""
