@@ -103,13 +103,17 @@ def test_row_25_a_job_that_never_ends_is_told_to_and_then_left_behind(cluster: C
 def test_row_25_a_job_that_takes_its_worker_with_it_is_counted_first_and_parts_from_its_neighbours(
     cluster: Cluster, kind: str
 ) -> None:
-    first = worker(cluster).wait_ready()
+    first, sweeps = worker(cluster).wait_ready(), cluster.members["scheduler-1"]
     pings = cluster.work.ping(5, sleep_s=1.0)
     for each in pings:
         cluster.work.in_state(each, "running", "succeeded")
+    # The lease of what spins has run out when its worker ends: nobody takes it away before it has been looked at.
+    sweeps.send(signal.SIGSTOP)
+    sweeps.wait_stopped()
     poison = take(cluster, [kind])
     status = first.end()
     run = cluster.work.run(poison[kind])
+    sweeps.send(signal.SIGCONT)
     assert (run.state, run.attempt, run.losses) == ("running", 1, 0), "counted before it began"
     assert status == {"killed": -signal.SIGKILL, "crashes": -signal.SIGSEGV, "spins": 75}[kind]
     wait_dead(cluster, poison.values(), reviving=True)
