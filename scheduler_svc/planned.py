@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -21,14 +20,12 @@ MOST_RUNS = 5000
 MOST_LINES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     schedule: DueSchedule
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A schedule whose fires were committed; `row` is the answer of `fire.sql` for it."""
 
     planned: Planned
