@@ -49,7 +49,7 @@ async def test_connections_that_nobody_needs_are_closed(
     assert await client.ping()
 
 
-async def test_many_who_wake_the_relay_or_slow_down_at_once_take_a_connection_each_kind(
+async def test_many_who_wake_the_relay_or_slow_down_at_once_share_their_commands(
     client: Redis,
 ) -> None:
     wake, limiter = relay_waker(client), RedisRateLimiter(client)
