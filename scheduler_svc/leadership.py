@@ -39,9 +39,14 @@ class Leadership:
         self._tick()
         self._thread.start()
 
+    @property
+    def trusted(self) -> bool:
+        """Whether this process may act as leader. From any thread."""
+        return not self._ended.is_set() and self._trust.holds(time.monotonic())
+
     def check(self) -> None:
         """From any thread. Raises NotLeading."""
-        if self._ended.is_set() or not self._trust.holds(time.monotonic()):
+        if not self.trusted:
             raise NotLeading("the leader lock is no longer known to be ours")
 
     async def end(self) -> None:

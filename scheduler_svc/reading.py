@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -19,6 +20,7 @@ from shared.db.statements import statement
 BATCH = 1000
 
 _STORES = [queue.value for queue in Queue]
+_COLUMNS = attrgetter(*DueRow._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class DueSchedules:
         with self._reads.begin() as connection:
             rows = connection.execute(statement("fire_due"), params).all()
         schedules, broken = [], []
-        for row in (DueRow._make(each[-len(DueRow._fields) :]) for each in rows if each.id is not None):
+        for row in (DueRow._make(_COLUMNS(each)) for each in rows if each.id is not None):
             try:
                 schedules.append(restore(row, self._jobs))
             except Unreadable as error:

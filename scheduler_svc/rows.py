@@ -21,8 +21,7 @@ class Unreadable(Exception):
 
 
 class DueRow(NamedTuple):
-    """A schedule that is due, as the store has it, in the order of `fire_due.sql`'s last columns. `next_run_time` is in seconds
-    since 1970."""
+    """A schedule that is due, as the store has it. `next_run_time` is in seconds since 1970."""
 
     store: str
     id: str

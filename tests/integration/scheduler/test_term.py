@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from scheduler_svc.leadership import Leadership, NotLeading
 from scheduler_svc.outages import Outages
-from scheduler_svc.term import Resources, lead
+from scheduler_svc.term import Resources, Term, lead
 from shared.db.engine import Database
 from shared.queue.transport import RedisTransport
 from tests.integration.scheduler.books import Books
@@ -46,3 +46,25 @@ async def test_who_lost_the_lock_before_its_term_began_leaves_no_term(
         await lead(cast(Leadership, LostAfter(questions)), resources, "somebody", began)
     assert books.run("SELECT * FROM leader_terms") == []
     began.assert_not_called()
+
+
+class StoodStill(LostAfter):
+    """The lock of a process that was stopped beyond its TTL and has just woken up."""
+
+    trusted, why = False, ""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+async def test_a_leader_that_was_stopped_does_not_say_that_postgresql_was_silent(
+    engine: Engine, database: Database, redis_client: Redis, transport: RedisTransport, outages: Outages
+) -> None:
+    """Others need not wait for it to try again, as they would for one that cannot reach PostgreSQL."""
+    resources = Resources(engine, database, redis_client, transport, outages, [], 3.0, 15.0, 2.25)
+    outages.postgres_answered_at = float("-inf")
+    outages.postgres_failed(ConnectionResetError("its transaction was ended meanwhile"))
+
+    term = Term(1, cast(Leadership, StoodStill()), resources)
+
+    assert await asyncio.wait_for(term.serve(), 10) == "untrusted"
