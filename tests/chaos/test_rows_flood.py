@@ -5,6 +5,7 @@ import time
 from datetime import datetime
 
 import pytest
+from sqlalchemy import text
 
 from scheduler_svc.rows import encode_state
 from shared.core.schedule import DateTrigger, IntervalTrigger, ScheduleSpec
@@ -23,8 +24,10 @@ INSERT = """
 INSERT INTO schedules (id, store, job_state, next_run_time)
 SELECT 'flood-' || n, 'maintenance', CAST(CASE n % 2 WHEN 0 THEN :once ELSE :again END AS jsonb),
   extract(epoch FROM CAST(:due AS timestamptz))
-FROM generate_series(1, :n) AS n
+FROM generate_series(CAST(:first AS int), :last) AS n
 """
+#: Schedules that one statement inserts: the flight recorder notes each, and a statement has ten seconds.
+AT_ONCE = 10_000
 WRONG = """
 WITH fired AS (SELECT * FROM job_runs WHERE schedule_id LIKE 'flood-%'),
   asked AS (SELECT 'flood-' || n AS id FROM generate_series(1, :n) AS n)
@@ -49,7 +52,10 @@ def begin_flood(cluster: Cluster, n: int) -> datetime:
         name: encode_state(ScheduleSpec(id="flood", job="ping", trigger=trigger))
         for name, trigger in triggers.items()
     }
-    cluster.work.rows(INSERT, n=n, due=due, **states)
+    with cluster.work.engine.begin() as connection:
+        for first in range(1, n + 1, AT_ONCE):
+            last = min(n, first + AT_ONCE - 1)
+            connection.execute(text(INSERT), {"first": first, "last": last, "due": due, **states})
     return due
 
 
