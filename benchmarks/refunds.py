@@ -23,7 +23,7 @@ RATES = ((25, 100), (100, 400))
 BOUND_BY = (
     "With a limit, the provider's pace. Without one the workers' processor: a third of it is Stripe's SDK, a sixth the statements"
     " that several refunds share. The bare SDK runs here as it comes, and spends some two thirds of its time on its one pool of"
-    " connections and on looking for a module that is not installed; ours does neither, so a ratio over 1 is no magic."
+    " connections and on looking for a module that is not installed; ours does neither, and keeps a record instead."
 )
 
 
