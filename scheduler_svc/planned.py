@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,12 +21,14 @@ MOST_RUNS = 5000
 MOST_LINES = 20
 
 
-class Planned(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Planned:
     schedule: DueSchedule
     plan: Plan
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Written:
     """A schedule whose fires were committed; `row` is the answer of `fire.sql` for it."""
 
     planned: Planned

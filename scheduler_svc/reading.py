@@ -20,7 +20,7 @@ from shared.db.statements import statement
 BATCH = 1000
 
 _STORES = [queue.value for queue in Queue]
-_COLUMNS = attrgetter(*DueRow._fields)
+_COLUMNS = attrgetter(*DueRow.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class DueSchedules:
         with self._reads.begin() as connection:
             rows = connection.execute(statement("fire_due"), params).all()
         schedules, broken = [], []
-        for row in (DueRow._make(_COLUMNS(each)) for each in rows if each.id is not None):
+        for row in (DueRow(*_COLUMNS(each)) for each in rows if each.id is not None):
             try:
                 schedules.append(restore(row, self._jobs))
             except Unreadable as error:

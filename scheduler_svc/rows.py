@@ -1,9 +1,10 @@
-"""Rows of the job stores, and what they mean. They are tuples: ten thousand of a second are made one after the other."""
+"""Rows of the job stores, and what they mean."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
@@ -20,7 +21,8 @@ class Unreadable(Exception):
         super().__init__(clean_text(why))
 
 
-class DueRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueRow:
     """A schedule that is due, as the store has it. `next_run_time` is in seconds since 1970."""
 
     store: str
@@ -33,7 +35,8 @@ class DueRow(NamedTuple):
     overlap: str | None
 
 
-class DueSchedule(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueSchedule:
     """The same, restored."""
 
     row: DueRow

@@ -70,7 +70,7 @@ class JsonJobStore(SQLAlchemyJobStore):  # type: ignore[misc]  # APScheduler shi
         jobs, broken = [], []
         with self.engine.begin() as connection:
             for r in connection.execute(query).all():
-                row = DueRow(self.store.value, *(getattr(r, name) for name in DueRow._fields[1:]))
+                row = DueRow(self.store.value, *(getattr(r, name) for name in DueRow.__slots__[1:]))
                 try:
                     jobs.append(self._job(row))
                 except Unreadable as error:

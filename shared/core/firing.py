@@ -6,7 +6,7 @@ budget and returns a tally to go on from. Only a complete tally becomes a plan, 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 #: With catch-up this many of the latest fires run; what lies before them becomes one skipped run.
 CATCH_UP_BOUND = 1000
@@ -46,7 +46,8 @@ class Tally:
     complete: bool
 
 
-class PlannedRun(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
     """A run to insert. `due_at` is the latest fire it stands for, `coalesced` the number of earlier ones.
 
     `skipped` is the reason for which it does not run.
@@ -61,7 +62,8 @@ class PlannedRun(NamedTuple):
         return 1 + self.coalesced
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """The runs, oldest first, and the schedule's next run time (None: it has ended)."""
 
     runs: tuple[PlannedRun, ...]
