@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.ticker import LogFormatter
+
 from benchmarks.figures import Figure
 from docs.pictures import BLUE as PEER
 from docs.pictures import GREEN as THIRD
@@ -63,8 +65,11 @@ def distributions(
                 linestyle="-" if mine else ("--", ":", "-.")[place % 3],
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axes.set_title(title, loc="left")
         axes.set_xlabel("milliseconds")
         axes.set_ylabel("% at most")
         axes.grid()
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        if len(samples) > 1:
+            figure.legend(frameon=False, fontsize=8, loc="outside right center")
