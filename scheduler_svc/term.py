@@ -101,9 +101,9 @@ class Term:
 
     async def _until_silent(self) -> None:
         # Not left to the firing path: its thread may hang in a statement that nobody answers; relay and sweeper do not.
-        limit_s = SILENT_TTLS * self._r.leader_ttl_s
+        outages, leadership, limit_s = self._r.outages, self._leadership, SILENT_TTLS * self._r.leader_ttl_s
         # Who stood still himself heard nothing meanwhile: that is no silence of PostgreSQL's.
-        while self._r.outages.postgres_silent_for_s <= limit_s or not self._leadership.trusted:  # noqa: ASYNC110  # by time
+        while outages.postgres_silent_for_s <= limit_s or not leadership.trusted:  # noqa: ASYNC110  # time itself makes it true
             await asyncio.sleep(limit_s / 10)
         self.end("postgres_silent")
 

@@ -1,7 +1,8 @@
-"""What many callers of one process have in common they ask of Redis together, and connections that a busy moment needed go again."""
+"""Connections to Redis: many who say the same share one, and those that only a busy moment needed are closed again."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -15,7 +16,7 @@ AT_ONCE = 6
 
 
 @pytest.fixture
-async def client(redis_url: str):
+async def client(redis_url: str) -> AsyncIterator[Redis]:
     async with connect(redis_url, client_name="busy") as client:
         yield client
 

@@ -1,7 +1,8 @@
 -- What is due by the database's clock, a bounded number of each store, stores side by side, so that a flood in one never
 -- hides another; and when to look again, whatever far-away or odd time a row holds. Always at least one row: its id is
 -- NULL where nothing is due. Whether a lease ran out is asked here because here somebody looks every second anyway.
--- Each store is its own table here: looked for by its name, one that was small when this was planned would be read whole.
+-- Each store is its own table here, with a branch of its own: looked for by the store's name, one that was small when this was
+-- planned would be read whole.
 -- `counting` are schedules whose many missed fires are still being counted: they must not fill the batch (rule 20).
 SELECT head.now, head.next_due_s, head.relay_in_s, head.resets, head.leases_lost,
   due.store, due.id, due.next_run_time, due.job_state, due.generation, due.misfire_grace_s, due.catch_up, due.overlap

@@ -1,7 +1,7 @@
 -- What is owed of one stage, has no reminder row and may still be sent (rule 30): a range of the index on due dates, read in
 -- its order, behind (:after_at, :after_id) and up to (:end_at, :end_id). The stage is the invoice's latest while the next one
--- is not owed yet, which it is up to :next_since. OFFSET 0: customer and reminder are looked up one by one; joined as a set, all
--- there are would be read for each page, for which statistics from before they were there are reason enough.
+-- is not owed yet, which it is up to :next_since. OFFSET 0: customer and reminder are looked up one by one. Joined as sets,
+-- which old statistics are reason enough for, all there are would be read for each page.
 SELECT i.id AS invoice_id, i.customer_id, CAST(:stage AS text) AS stage, i.number, i.amount_due, i.currency, i.due_at,
   c.email, c.name, c.locale, c.time_zone,
   CAST(i.xmin AS text) || ' ' || CAST(c.xmin AS text) AS version  -- changes with either row

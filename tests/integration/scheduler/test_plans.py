@@ -1,15 +1,17 @@
-"""A look at what is due costs the same however many schedules there are, whenever PostgreSQL planned it."""
+"""A look at what is due finds it in every store, at the same cost however many schedules there are."""
 
 import json
 from typing import Any
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import Engine, text
 from sqlalchemy.dialects import postgresql
 
-from scheduler_svc.reading import single_statements
+from scheduler_svc.reading import DueSchedules, single_statements
 from shared.core.jobspec import Queue
 from shared.db.engine import sync_engine
 from shared.db.statements import statement
+from shared.jobs import JOBS
 from tests.integration.ledger.plans import nodes
 
 FUTURE = 30_000
@@ -62,3 +64,19 @@ def test_a_look_that_was_planned_when_the_stores_were_empty_reads_what_is_due(da
         node for node in reads if node["Actual Rows"] + node.get("Rows Removed by Filter", 0) > FUTURE / 10
     ]
     assert whole == []
+
+
+@pytest.mark.parametrize("store", Queue)
+def test_every_store_there_is_has_its_branch(engine: Engine, store: Queue) -> None:
+    """A new queue's schedules would wait for ever where the look does not name their table."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO schedules (id, store, job_state, next_run_time) VALUES ('due', :store, '{}', 1)"
+            ),
+            {"store": store.value},
+        )
+
+    look = DueSchedules(single_statements(engine), JOBS).read([])
+
+    assert [(row.id, row.store) for row, _ in look.broken] == [("due", store.value)]
