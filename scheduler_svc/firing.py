@@ -107,7 +107,7 @@ class Firing:
             wait_s=wait_s,
             relay_in_s=head.relay_in_s,
             schedules=len(written),
-            runs=sum(each.row.runs - each.row.skipped for each in written),
+            runs=sum(each.runs - each.skipped for each in written),
             due=look.due + len(self._counting),
             resets=head.resets,
             leases_lost=head.leases_lost,
@@ -175,7 +175,7 @@ class Firing:
             self._break([(batch[0].schedule.row, f"refused by the database: {error.orig}")])
             return []
         failpoint(Point.FIRE_COMMITTED)
-        written = [Written(batch[row.n - 1], row) for row in rows]
+        written = [Written(batch[row[0] - 1], *row) for row in rows]
         tell(written)
         return written
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
 import structlog
+from asyncpg.pgproto.pgproto import UUID  # a uuid.UUID that is read and written ten times as fast
 
 from scheduler_svc import metrics
 from scheduler_svc.rows import DueSchedule, to_epoch
@@ -27,12 +27,15 @@ class Planned:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A schedule whose fires were committed; `row` is the answer of `fire.sql` for it."""
+class Written(NamedTuple):
+    """A schedule whose fires were committed, and the answer of `fire.sql` for it, in the order of its columns."""
 
     planned: Planned
-    row: Any
+    n: int
+    schedule_id: str
+    runs: int
+    skipped: int
+    ready: Sequence[str] | None
 
 
 def in_batches(planned: Iterable[Planned]) -> Iterable[list[Planned]]:
@@ -53,7 +56,7 @@ def ready(written: Iterable[Written]) -> dict[str, list[Message]]:
     messages: dict[str, list[Message]] = {}
     for each in written:
         job = each.planned.schedule.job
-        for run_id in each.row.ready or ():
+        for run_id in each.ready or ():
             messages.setdefault(job.queue.value, []).append(Message(UUID(run_id), 1, job.priority))
     return messages
 
@@ -89,22 +92,22 @@ def tell(written: Sequence[Written]) -> None:
             schedules=len(written),
             due_from=min(each.planned.plan.runs[0].due_at for each in written).isoformat(),
             due_until=max(each.planned.plan.runs[-1].due_at for each in written).isoformat(),
-            runs=sum(each.row.runs for each in written),
-            skipped=sum(each.row.skipped for each in written),
+            runs=sum(each.runs for each in written),
+            skipped=sum(each.skipped for each in written),
         )
     metrics.FIRES.inc(sum(run.fires for each in written for run in each.planned.plan.runs))
-    metrics.SKIPPED.inc(sum(each.row.skipped for each in written))
+    metrics.SKIPPED.inc(sum(each.skipped for each in written))
     for each in written:
-        row, runs = each.row, each.planned.plan.runs
+        runs = each.planned.plan.runs
         if len(written) <= MOST_LINES:
             log.info(
                 "schedule_fired",
-                schedule_id=row.id,
+                schedule_id=each.schedule_id,
                 job=each.planned.schedule.job.name,
                 due_at=runs[-1].due_at.isoformat(),
                 coalesced=runs[-1].coalesced,
-                runs=row.runs,
-                skipped=row.skipped,
+                runs=each.runs,
+                skipped=each.skipped,
             )
-        if row.runs < len(runs):
-            log.warning("fire_already_recorded", schedule_id=row.id, runs=len(runs) - row.runs)
+        if each.runs < len(runs):
+            log.warning("fire_already_recorded", schedule_id=each.schedule_id, runs=len(runs) - each.runs)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -20,7 +19,9 @@ from shared.db.statements import statement
 BATCH = 1000
 
 _STORES = [queue.value for queue in Queue]
-_COLUMNS = attrgetter(*DueRow.__slots__)
+#: How many columns of `fire_due.sql` are a schedule's: its last ones, in the order of `DueRow`. By their names each takes as long
+#: as the whole row.
+_OF_SCHEDULE = len(DueRow.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class DueSchedules:
         with self._reads.begin() as connection:
             rows = connection.execute(statement("fire_due"), params).all()
         schedules, broken = [], []
-        for row in (DueRow(*_COLUMNS(each)) for each in rows if each.id is not None):
+        for row in (DueRow(*each[-_OF_SCHEDULE:]) for each in rows if each.id is not None):
             try:
                 schedules.append(restore(row, self._jobs))
             except Unreadable as error:

@@ -47,7 +47,7 @@ class Row(dict[Any, Any]):
             raise AttributeError(name) from None
 
     def __getitem__(self, key: Any) -> Any:
-        return list(self.values())[key] if isinstance(key, int) else dict.__getitem__(self, key)
+        return list(self.values())[key] if isinstance(key, int | slice) else dict.__getitem__(self, key)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values())

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from scheduler_svc.rows import decode_state, to_epoch
+from scheduler_svc.rows import DueRow, decode_state, to_epoch
 from scheduler_svc.triggers import make_trigger
 from shared.core.states import LIVE
 from tests.model.database import Database, Row, Tx, answers
@@ -58,7 +58,8 @@ def fire_due(
     if only is not None:
         due = [s for s in due if s.id in only]
     due = sorted(due, key=lambda s: s.next_run_time)[:most]
-    return [Row(**head, **asdict(s)) for s in due] or [Row(**head, id=None)]
+    columns = DueRow.__slots__
+    return [Row(head | {name: getattr(s, name) for name in columns}) for s in due] or [Row(**head, id=None)]
 
 
 @answers("fire")
