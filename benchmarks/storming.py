@@ -1,8 +1,11 @@
 """One storm of our own: N one-shots that come due in the same second, seen from outside while they fire."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,6 +19,8 @@ from shared.queue import keys
 
 LOOK_EVERY_S = 0.02
 LIMIT_S = 120.0
+#: Who watches has begun to by then.
+WATCHED_FROM_S = 1.5
 STALLS = "cuebx_event_loop_stall_seconds_bucket"
 
 
@@ -37,8 +42,14 @@ class Storm:
         return min(left for _, _, left in self.over_time)
 
 
-def storm(ours: Ours, scheduler: Process, n: int) -> Storm:
-    """No worker runs, so that everything stays queued. Leaves ledger and queue empty."""
+def storm(
+    ours: Ours,
+    scheduler: Process,
+    n: int,
+    *,
+    watch: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Storm:
+    """No worker runs, so that everything stays queued. Leaves ledger and queue empty. `watch` is around the fires alone."""
     queue = keys.queue("maintenance")
     with Redis.from_url(ours.redis_url) as redis, opened(ours) as schedules:
         due = time.time() + 2.0 + n / 2000
@@ -48,21 +59,35 @@ def storm(ours: Ours, scheduler: Process, n: int) -> Storm:
         )
         if time.time() > due:
             raise RuntimeError("the schedules were due before they were all there")
-        before = stalls(scheduler)
-        time.sleep(max(0.0, due - time.time()))
-        over_time: list[tuple[float, int, float]] = []
-        while not over_time or over_time[-1][1] < n:
-            in_redis, left_ms = int(redis.zcard(queue)), int(redis.pttl(keys.LEADER))
-            over_time.append((time.time() - due, in_redis, left_ms / 1000))
-            if over_time[-1][0] > LIMIT_S:
-                raise RuntimeError(f"{in_redis} of {n} after {LIMIT_S:g} s:\n{scheduler.output[-2000:]}")
-            time.sleep(LOOK_EVERY_S)
-        rows = _wait_marked(ours, n)
+        time.sleep(max(0.0, due - time.time() - WATCHED_FROM_S))
+        with watch():
+            before = stalls(scheduler)
+            time.sleep(max(0.0, due - time.time()))
+            over_time = _until_all(redis, queue, n, due, scheduler)
+            rows = _wait_marked(ours, n)
         seconds = max(over_time[-1][0], rows.marked_s - due)
         found = Storm(seconds, over_time, _more(before, stalls(scheduler)), _wrong(ours, n), rows.committed)
         ours.rows("TRUNCATE job_runs")
         redis.delete(queue, keys.wake("maintenance"))
     return found
+
+
+def _until_all(
+    redis: Any,  # redis-py's own types say that each answer may have to be awaited
+    queue: str,
+    n: int,
+    due: float,
+    scheduler: Process,
+) -> list[tuple[float, int, float]]:
+    """See `Storm.over_time`."""
+    over_time: list[tuple[float, int, float]] = []
+    while not over_time or over_time[-1][1] < n:
+        in_redis, left_ms = int(redis.zcard(queue)), int(redis.pttl(keys.LEADER))
+        over_time.append((time.time() - due, in_redis, left_ms / 1000))
+        if over_time[-1][0] > LIMIT_S:
+            raise RuntimeError(f"{in_redis} of {n} after {LIMIT_S:g} s:\n{scheduler.output[-2000:]}")
+        time.sleep(LOOK_EVERY_S)
+    return over_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,3 +13,11 @@ def test_two_workers_share_the_cores_with_the_servers() -> None:
 def test_with_cores_for_everybody_two_are_twice_one() -> None:
     told = bound_by({"worker": 50e-6, "postgres": 30e-6, "valkey": 5e-6}, rate=10_000, cores=16)
     assert "= 2.00 times" in told
+
+
+def test_where_it_falls_short_of_a_peer_it_says_what_would_reach_it() -> None:
+    used = {"worker": 50e-6, "postgres": 30e-6, "valkey": 5e-6}
+    assert "10 times Oban's one worker would be 20,000 a second, 50 µs of the one core" in bound_by(
+        used, rate=10_000, cores=2, wanted=20_000
+    )
+    assert "Oban" not in bound_by(used, rate=10_000, cores=2)
