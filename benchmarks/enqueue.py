@@ -5,13 +5,14 @@ import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import plots
 from benchmarks.bench import Bench, ratios
 from benchmarks.figures import Result
 from benchmarks.ours import Ours
 from benchmarks.peer_jobs import ARQ, OBAN, PROCRASTINATE, Peer, PeerJobs
+from benchmarks.process import cpu_s_of
 from shared.db.engine import Database
 from shared.enqueue import Enqueuer
 from shared.jobs import PING, PingArgs
@@ -33,11 +34,11 @@ def run(bench: Bench) -> None:
 
         def single() -> float:
             took = _audited(bench, ours, few, 1)
-            took_ms.append(statistics.median(took) * 1000)
-            return few / sum(took)
+            took_ms.append(statistics.median(took.seconds) * 1000)
+            return few / took.together
 
         contenders = {
-            OURS_BULK: lambda: many / sum(_audited(bench, ours, many, BULK)),
+            OURS_BULK: lambda: many / _audited(bench, ours, many, BULK).together,
             OURS_SINGLE: single,
         }
         for peer in (ARQ, *durable):
@@ -47,6 +48,9 @@ def run(bench: Bench) -> None:
             contenders[f"{peer.name}, one by one"] = partial(_single, bench, peers, peer, few)
         found = bench.in_turns(contenders, "runs/s")
         p50 = bench.figure(OURS_P50, took_ms[-bench.rounds :], "ms")
+        bench.result.details["bound_by"] = bound_by(
+            _audited(bench, ours, many, BULK), many, _audited(bench, ours, few, 1), few
+        )
     bench.target("bulk", found[OURS_BULK].median, "at least", BULK_RATE, "runs/s")
     bench.target(
         "bulk × arq", ratios(found[OURS_BULK], found[f"{ARQ.name}, in bulks of 1,000"]), "at least", 7
@@ -56,8 +60,33 @@ def run(bench: Bench) -> None:
     bench.target("one by one × procrastinate", ratios(found[OURS_SINGLE], procrastinate), "at least", 2)
 
 
-def _audited(bench: Bench, ours: Ours, runs: int, bulk: int) -> list[float]:
-    """Seconds that each call took, committed and pushed."""
+class Took(NamedTuple):
+    """Seconds of each call, committed and pushed; processor seconds of caller and PostgreSQL for all of them."""
+
+    seconds: list[float]
+    caller_s: float
+    postgres_s: float
+
+    @property
+    def together(self) -> float:
+        return sum(self.seconds)
+
+
+def bound_by(bulk: Took, many: int, single: Took, few: int) -> str:
+    """What the time of `many` runs in bulks, and of `few` one by one, goes into."""
+
+    def us(seconds: float, runs: int) -> str:
+        return f"{seconds / runs * 1e6:.0f} µs"
+
+    return (
+        f"In bulk processor time: of {us(bulk.together, many)} a run the caller has {us(bulk.caller_s, many)} and PostgreSQL"
+        f" {us(bulk.postgres_s, many)}, one after the other, since the caller waits for the commit. One by one, of"
+        f" {us(single.together, few)} the caller computes {us(single.caller_s, few)} and PostgreSQL {us(single.postgres_s, few)}; the"
+        " rest is the way there and back, and the disk that the commit waits for."
+    )
+
+
+def _audited(bench: Bench, ours: Ours, runs: int, bulk: int) -> Took:
     ours.rows("TRUNCATE job_runs")
     ours.servers.empty_redis()
     took = asyncio.run(_enqueue(ours, runs, bulk))
@@ -66,7 +95,7 @@ def _audited(bench: Bench, ours: Ours, runs: int, bulk: int) -> list[float]:
     return took
 
 
-async def _enqueue(ours: Ours, runs: int, bulk: int) -> list[float]:
+async def _enqueue(ours: Ours, runs: int, bulk: int) -> Took:
     database = Database(ours.database_url, application="benchmark", bound_s=30)
     redis = connect(ours.redis_url, client_name="benchmark")
     enqueuer = Enqueuer(database, RedisTransport(redis))
@@ -74,6 +103,7 @@ async def _enqueue(ours: Ours, runs: int, bulk: int) -> list[float]:
         await enqueuer.enqueue_many(PING, [PingArgs()] * 2)  # connects
         await database.rows("DELETE FROM job_runs RETURNING id")
         took = []
+        caller_s, postgres_s = time.process_time(), cpu_s_of(ours.servers.postgres_pid)
         for _ in range(0, runs, bulk):
             began = time.perf_counter()
             if bulk == 1:
@@ -84,7 +114,7 @@ async def _enqueue(ours: Ours, runs: int, bulk: int) -> list[float]:
         began = time.perf_counter()
         await enqueuer.close()  # the last push is part of it all, as the others are
         took[-1] += time.perf_counter() - began
-        return took
+        return Took(took, time.process_time() - caller_s, cpu_s_of(ours.servers.postgres_pid) - postgres_s)
     finally:
         await enqueuer.close()
         await redis.aclose()
