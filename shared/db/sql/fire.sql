@@ -45,6 +45,7 @@ WITH plan AS (
   ON CONFLICT (schedule_id, schedule_generation, due_at) WHERE due_at IS NOT NULL DO NOTHING
   RETURNING id, schedule_id, state
 )
+-- In the order of `Written`.
 SELECT h.n, h.id, count(i.state) AS runs, count(i.state) FILTER (WHERE i.state = 'skipped') AS skipped,
   array_agg(CAST(i.id AS text)) FILTER (
     WHERE i.state = 'pending' AND h.overlap <> 'queue'

@@ -4,6 +4,7 @@
 -- Each store is its own table here, with a branch of its own: looked for by the store's name, one that was small when this was
 -- planned would be read whole.
 -- `counting` are schedules whose many missed fires are still being counted: they must not fill the batch (rule 20).
+-- A schedule's own columns come last, in the order of `DueRow`.
 SELECT head.now, head.next_due_s, head.relay_in_s, head.resets, head.leases_lost,
   due.store, due.id, due.next_run_time, due.job_state, due.generation, due.misfire_grace_s, due.catch_up, due.overlap
 FROM (
