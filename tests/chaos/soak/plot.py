@@ -10,9 +10,11 @@ from tests.chaos.soak.sampling import Sample
 COLOURS = {"worker": ORANGE, "scheduler": BLUE, "api": GREEN}
 PANELS = (
     ("rss_mib", "resident memory, MiB"),
+    ("pss_mib", "the same, shared pages divided, MiB"),
     ("descriptors", "open descriptors"),
     ("threads", "threads"),
     ("postgres_connections", "connections to PostgreSQL"),
+    ("redis_connections", "connections to Redis"),
 )
 
 
@@ -20,8 +22,8 @@ def plot(
     samples: Mapping[str, Sequence[Sample]], warm_up_s: float, worker_limit_mib: float, file: Path
 ) -> None:
     """`samples` by process."""
-    with picture(file, height=5.5) as figure:
-        for axes, (quantity, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+    with picture(file, height=8) as figure:
+        for axes, (quantity, title) in zip(figure.subplots(3, 2).flat, PANELS, strict=True):
             for name, its in samples.items():
                 axes.plot(
                     [each.at_s / 60 for each in its],
