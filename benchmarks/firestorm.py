@@ -105,8 +105,8 @@ def bound_by(
         " indexes, deletes a schedule, and marks the row as queued; the scheduler reads the definitions (JSON, checked against"
         f" the job's schema), writes the statements' parameters, and relays beside it. Wanted are {targets}: for less there"
         " would have to be a core more, and the relay a process of its own, so that it does not share the firing path's"
-        " interpreter; or a row that is queued when it is inserted, which rule 5 does not allow: what was never pushed would"
-        " look as if it had been."
+        " interpreter; or a row that is `queued` when it is inserted, which decision 10 is against: it would be a promise"
+        " instead of a fact."
     )
 
 
