@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from benchmarks.due import ACTOR, opened
 from benchmarks.ours import Ours
 from benchmarks.process import Process
+from benchmarks.stalls import stalls
 from shared.core.schedule import DateTrigger, ScheduleSpec
 from shared.queue import keys
 
@@ -23,7 +22,6 @@ LIMIT_S = 120.0
 WATCHED_FROM_S = 1.5
 #: The system's own schedules fire as well, every few minutes.
 _OF_STORM = "one-%"
-STALLS = "cuebx_event_loop_stall_seconds_bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +124,6 @@ def _wrong(ours: Ours, n: int) -> str:
     )[0]
     right = (row.runs, row.schedules, row.dues, row.queued, row.left) == (n, n, 1, n, 0)
     return "" if right else f"of {n}: {row._asdict()}"
-
-
-def stalls(scheduler: Process) -> dict[float, int]:
-    """How often its event loop stood still for longer than each of the metric's bounds so far."""
-    port = scheduler.events("metrics_listening")[-1]["port"]
-    page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-    upto = {
-        float(sample.labels["le"]): int(sample.value)
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == STALLS
-    }
-    return {bound: upto[float("inf")] - count for bound, count in upto.items()}
 
 
 def _more(before: dict[float, int], after: dict[float, int]) -> dict[float, int]:
