@@ -49,12 +49,12 @@ def bound_by(idle: Refunds, busy: Refunds, stalls_ms: float, log_mib_s: float) -
         return f"{statistics.median(values):.1f} ms (p99 {_p99(values):.1f})"
 
     return (
-        f"Two cores that are both busy, and one disk. The enqueue call alone, another process's insert and its commit, which the"
-        f" worker has no part in, takes {p50_p99(busy.called)} instead of {p50_p99(idle.called)}: its commit waits for what"
-        f" PostgreSQL writes of the reminders, {log_mib_s:.0f} MiB of log a second. Behind it the worker's event loop gives way each"
-        f" millisecond while it renders and encodes, but {stalls_ms:.0f} ms of each second are stretches of over 10 ms in which it"
-        " hands whole batches, megabytes each, to the drivers. What would get there: a third core, a disk of the log's own, and"
-        " a worker for refunds alone (`WORKER_QUEUES`)."
+        "Two cores that are both busy, and one disk. The enqueue call alone, another process's insert and its commit, which the"
+        f" worker has no part in, takes {p50_p99(busy.called)} instead of {p50_p99(idle.called)}, while PostgreSQL writes"
+        f" {log_mib_s:.0f} MiB of log a second. Behind it the worker's event loop gives way each millisecond while it renders and"
+        f" encodes, but {stalls_ms:.0f} ms of each second are stretches of over 10 ms, in which it hands whole batches to the drivers or"
+        " has no core. What would get there: a core more for PostgreSQL, a disk of the log's own, and a worker for refunds alone"
+        " (`WORKER_QUEUES`)."
     )
 
 
