@@ -99,9 +99,9 @@ def bound_by(
     together = sum(cpu_s.values())
     targets = ", ".join(f"{s:.2f} s ({AGAINST[name]} × {name})" for name, s in wanted.items())
     return (
-        f"Processor time: {n:,} fires take the scheduler {cpu_s['scheduler']:.2f} s, PostgreSQL {cpu_s['postgres']:.2f} s and"
+        f"Processor time: watched, which slows it down, {n:,} fires take the scheduler {cpu_s['scheduler']:.2f} s, PostgreSQL {cpu_s['postgres']:.2f} s and"
         f" Valkey {cpu_s['valkey']:.2f} s. {cores} cores cannot do that in less than {together / cores:.2f} s, one interpreter not"
-        f" its part in less than {cpu_s['scheduler']:.2f} s; it took {seconds:.2f} s. PostgreSQL inserts a row into the ledger and its"
+        f" its part in less than {cpu_s['scheduler']:.2f} s; not watched it took {seconds:.2f} s. PostgreSQL inserts a row into the ledger and its"
         " indexes, deletes a schedule, and marks the row as queued; the scheduler reads the definitions (JSON, checked against"
         f" the job's schema), writes the statements' parameters, and relays beside it. Wanted are {targets}: for less there"
         " would have to be a core more, and the relay a process of its own, so that it does not share the firing path's"
