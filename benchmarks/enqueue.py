@@ -79,10 +79,10 @@ def bound_by(bulk: Took, many: int, single: Took, few: int) -> str:
         return f"{seconds / runs * 1e6:.0f} µs"
 
     return (
-        f"In bulk processor time: of {us(bulk.together, many)} a run the caller has {us(bulk.caller_s, many)} and PostgreSQL"
-        f" {us(bulk.postgres_s, many)}, one after the other, since the caller waits for the commit. One by one, of"
-        f" {us(single.together, few)} the caller computes {us(single.caller_s, few)} and PostgreSQL {us(single.postgres_s, few)}; the"
-        " rest is the way there and back, and the disk that the commit waits for."
+        f"Processor time. In bulk a run takes {us(bulk.together, many)}: the caller computes {us(bulk.caller_s, many)} and"
+        f" PostgreSQL {us(bulk.postgres_s, many)}, mostly one after the other, since the caller waits for the commit. One by one it"
+        f" takes {us(single.together, few)}: the caller computes {us(single.caller_s, few)}, with the push, which goes on beside, and"
+        f" PostgreSQL {us(single.postgres_s, few)}."
     )
 
 

@@ -9,5 +9,5 @@ def test_time_and_processor_time_are_told_for_each_run() -> None:
 
     told = bound_by(bulk, 2000, single, 10)
 
-    assert "of 50 µs a run the caller has 20 µs and PostgreSQL 25 µs" in told
-    assert "of 1000 µs the caller computes 200 µs and PostgreSQL 100 µs" in told
+    assert "a run takes 50 µs: the caller computes 20 µs and PostgreSQL 25 µs" in told
+    assert "takes 1000 µs: the caller computes 200 µs, with the push" in told
