@@ -43,7 +43,8 @@ class Refunds(NamedTuple):
 
 
 def bound_by(idle: Refunds, busy: Refunds, stalls_ms: float, log_mib_s: float) -> str:
-    """`log_mib_s`: MiB a second of PostgreSQL's write-ahead log; `stalls_ms`: how much of each second the worker's event loop spent in stretches of over 10 ms."""
+    """`log_mib_s`: MiB a second of PostgreSQL's write-ahead log; `stalls_ms`: how much of each second the worker's event loop
+    spent in stretches of over 10 ms."""
 
     def p50_p99(values: list[float]) -> str:
         return f"{statistics.median(values):.1f} ms (p99 {_p99(values):.1f})"

@@ -67,18 +67,20 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_everything_goes_on_when_the
     with cluster.work.flowing() as load:
         works(cluster)
         with full_disk(cluster.postgres, size):
-            failures = load.failures
 
             def while_full(condition: Callable[[], bool]) -> bool:
                 fill_up(cluster)  # also what a vacuum has made room for
                 return condition()
 
-            for condition, what in (
-                (lambda: enqueue(cluster) == 503, "an enqueue that is refused"),
-                (lambda: load.failures > failures + 5, "the load is refused, too"),
-                (lambda: any(m.readiness()[0] == 503 for m in members[:2]), "a leader that says so"),
-            ):
+            def wait_while_full(condition: Callable[[], bool], what: str) -> None:
                 wait_until(partial(while_full, condition), 20, what)
+
+            wait_while_full(lambda: enqueue(cluster) == 503, "an enqueue that is refused")
+            failures = load.failures
+            wait_while_full(lambda: load.failures > failures + 5, "the load is refused, too")
+            wait_while_full(
+                lambda: any(m.readiness()[0] == 503 for m in members[:2]), "a leader that says so"
+            )
             assert [m.name for m in members if m.status is not None] == []
         recovers(cluster, tick)
     for member in members:
