@@ -42,7 +42,7 @@ class Prober(Component):
 
     async def probe_once(self) -> bool:
         """Whether a probe was due."""
-        async with self._database.begin() as connection:
+        async with self._database.single() as connection:
             names = [queue.value for queue in self._probes]
             due = await pauses.take_due_probe(connection, names, next_after_s=FIRST_S, cap_s=CAP_S)
         if due is None:

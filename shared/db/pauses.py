@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from shared.core.errors import PauseKind
 from shared.db import audit
-from shared.db.ledger import Executor
+from shared.db.ledger import AnyExecutor, Executor
 
 Kind = Literal["queue", "job", "schedule"]
 
@@ -107,7 +107,7 @@ async def list_pauses(db: Executor) -> list[Pause]:
 
 
 async def take_due_probe(
-    db: Executor, queues: Sequence[str], *, next_after_s: float, cap_s: float
+    db: AnyExecutor, queues: Sequence[str], *, next_after_s: float, cap_s: float
 ) -> Pause | None:
     """One self-made pause of these queues whose probe is due; its next probe is put off at once, so that one worker probes it."""
     sql = text(
@@ -119,7 +119,8 @@ async def take_due_probe(
         " WHERE p.kind = due.kind AND p.name = due.name"
         " RETURNING p.kind, p.name, p.reason, p.cause, p.probe_at, p.probes, p.actor, p.created_at"
     )
-    r = (await db.execute(sql, {"queues": list(queues), "after": next_after_s, "cap": cap_s})).first()
-    if r is None:
+    due = (await db.execute(sql, {"queues": list(queues), "after": next_after_s, "cap": cap_s})).all()
+    if not due:
         return None
+    r = due[0]
     return Pause(r.kind, r.name, r.reason, PauseKind(r.cause), r.probe_at, r.probes, r.actor, r.created_at)

@@ -96,6 +96,16 @@ async def test_metrics_are_in_prometheus_own_format() -> None:
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+async def test_answers_carry_the_date_which_the_server_renews_itself() -> None:
+    async with serving(Readiness()) as server:
+        first = (await _get(server, "/healthz")).headers["date"]
+
+        async def renewed() -> bool:
+            return (await _get(server, "/healthz")).headers["date"] != first
+
+        await wait_until_async(renewed)
+
+
 async def test_a_taken_port_is_a_warning_and_not_the_end() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
