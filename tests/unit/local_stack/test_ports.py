@@ -1,4 +1,8 @@
+import random
 import socket
+import subprocess
+import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,43 @@ def test_a_port_in_use_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("random.sample", lambda _range, _count: [taken])
 
         assert ports.free_port() != taken
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A port that tests beside this one are never given; here it is the first that is tried."""
+    port = random.randrange(2_000, 10_000)
+    monkeypatch.setattr("random.sample", lambda _range, _count: [port])
+    return port
+
+
+def test_a_port_that_another_process_was_given_is_not_offered_though_nobody_listens_yet(
+    elsewhere: int,
+) -> None:
+    code = (
+        f"import random; random.sample = lambda *_: [{elsewhere}]\n"
+        "from local_stack.ports import free_port; print(free_port(), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert int(other.stdout.readline()) == elsewhere
+        assert ports.free_port() != elsewhere
+        other.stdin.write("\n")
+    assert ports.free_port() == elsewhere, "it is free again with its process"
+
+
+def test_a_port_that_was_given_is_not_given_again_until_many_others_were(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: int
+) -> None:
+    monkeypatch.setattr(ports, "KEPT", 1)
+    monkeypatch.setattr(ports, "_claims", claims := deque[socket.socket]())
+    monkeypatch.setattr("random.sample", lambda _range, _count: [elsewhere, elsewhere + 1])
+
+    assert [ports.free_port() for _ in range(3)] == [elsewhere, elsewhere + 1, elsewhere]
+    claims.pop().close()
 
 
 def test_where_every_port_may_be_outgoing_any_free_one_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
