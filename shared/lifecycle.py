@@ -54,18 +54,21 @@ async def supervise(components: Sequence[Component], stop: asyncio.Event) -> Non
                 await component.stop()
             except Exception:
                 log.exception("component_stop_failed", component=component.name)
-            await _end(component, task)
+            if not await end(task, within_s=END_TIMEOUT_S):
+                log.error("component_does_not_end", component=component.name)
 
 
-async def _end(component: Component, task: "asyncio.Task[None]") -> None:
-    deadline = asyncio.get_running_loop().time() + END_TIMEOUT_S
+async def end(task: "asyncio.Task[None]", *, within_s: float) -> bool:
+    """Cancels a task that goes on until it is, and waits for that; whether it has ended. Raises none of its errors.
+
+    More than once: a cancellation can get lost in a wait that ends at the same moment. `asyncio.wait_for` of Python 3.11
+    swallows it, and connection pools wait that way, as do redis-py's writes.
+    """
+    deadline = asyncio.get_running_loop().time() + within_s
     while not task.done() and asyncio.get_running_loop().time() < deadline:
-        # More than once: a cancellation can get lost in a wait that ends at the same moment (`asyncio.wait_for` of Python
-        # 3.11 swallows it, and connection pools wait that way).
         task.cancel()
-        await asyncio.wait({task}, timeout=min(CANCEL_AGAIN_S, END_TIMEOUT_S))
-    if not task.done():
-        log.error("component_does_not_end", component=component.name)
+        await asyncio.wait({task}, timeout=min(CANCEL_AGAIN_S, within_s))
+    return task.done()
 
 
 async def _keep_running(component: Component) -> None:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from shared.core.backoff import RetryPolicy, backoff_s
 from shared.health import Readiness, describe
-from shared.lifecycle import Component
+from shared.lifecycle import Component, end
 from shared.ports import Message
 from shared.queue import keys
 from shared.queue.connection import redis_options
@@ -204,8 +204,7 @@ class QueueLoop(Component):
         """No more claims. Running attempts go on: the drain deals with them."""
         self._stopped = True
         if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main}, timeout=SETTLE_S)
+            await end(self._main, within_s=SETTLE_S)
         await self._worker.settle()
         await self._pool.aclose(close_connection_pool=True)
 
