@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from scheduler_svc import metrics
 from scheduler_svc.planned import Planned, Written, in_batches, parameters, ready, tell
-from scheduler_svc.reading import BATCH, DueSchedules
+from scheduler_svc.reading import BATCH, DueSchedules, Look
 from scheduler_svc.rows import DueRow, DueSchedule, to_epoch
 from shared.core.decide import clean_text
 from shared.core.firing import Tally, TriggerStuck, count_fires, kept_for, plan_fires
@@ -79,7 +79,7 @@ class Firing:
 
     def fire_due(self, only: Collection[str] | None = None) -> Pass:
         """One pass: at most BATCH schedules, and a bounded amount of counting. `only` limits it to these ids."""
-        look = self._due.read(self._counting, only)
+        look = self._look(only)
         head, broken = look.head, list(look.broken)
         self._counting |= {schedule.row.id: (schedule, None) for schedule in look.schedules}
         planned = self._count(head.now, broken)
@@ -113,6 +113,14 @@ class Firing:
             leases_lost=head.leases_lost,
             ready=ready(written),
         )
+
+    def _look(self, only: Collection[str] | None) -> Look:
+        try:
+            return self._due.read(self._counting, only)
+        except DBAPIError:
+            # What broke this connection broke those that wait for a write, too: each would fail a pass of its own.
+            self._engine.dispose()
+            raise
 
     def fire_all(self, only: Collection[str], *, within_s: float = 60.0) -> None:
         """Fires until none of these ids is due (rule 17: before a definition changes). For an instance of its own.

@@ -139,6 +139,30 @@ def test_a_look_is_one_statement_and_leaves_no_transaction_behind(database_url: 
         reads.dispose()
 
 
+def test_after_an_outage_one_pass_fails_and_not_one_for_each_pool(database_url: str, books: Books) -> None:
+    """Given a leader whose connections for looks and for writes all broke, then once PostgreSQL answers it fires: a pass that
+    finds one more broken waits as long as the outage made it wait."""
+    engine, reads = engines = [
+        sync_engine(database_url, application="leader", bound_s=5, pool_size=size, pre_ping=False)
+        for size in (3, 1)
+    ]
+    try:
+        firing = Firing(engine, JOBS, bound_s=5, reads=single_statements(reads))
+        books.add("a", due_in_s=-1)
+        assert firing.fire_due().schedules == 1
+        books.run(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'leader' AND datname = current_database()"
+        )
+        books.add("b", due_in_s=-1)
+        with pytest.raises(DBAPIError):
+            firing.fire_due()
+        assert firing.fire_due().schedules == 1
+    finally:
+        for each in engines:
+            each.dispose()
+
+
 @pytest.mark.rule(15)
 def test_the_statement_that_begins_a_transaction_limits_all_of_it(engine: Engine) -> None:
     """Given short statements, none of which takes long, then PostgreSQL (from 17 on) ends the transaction all the same."""
