@@ -1,5 +1,6 @@
 """Free TCP ports on the loopback interface."""
 
+import os
 import random
 import socket
 from collections import deque
@@ -7,7 +8,7 @@ from pathlib import Path
 
 #: How many of a process's last ports stay its own: a server has long begun to listen by then, and is back after a restart.
 KEPT = 100
-_claims: deque[socket.socket] = deque()
+_claims: deque[int] = deque()
 
 
 def free_port() -> int:
@@ -43,9 +44,9 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    _claims.append(claim.detach())
     if len(_claims) > KEPT:
-        _claims.popleft().close()
+        os.close(_claims.popleft())
     return True
 
 

@@ -1,3 +1,4 @@
+import os
 import random
 import socket
 import subprocess
@@ -59,11 +60,11 @@ def test_a_port_that_was_given_is_not_given_again_until_many_others_were(
     monkeypatch: pytest.MonkeyPatch, elsewhere: int
 ) -> None:
     monkeypatch.setattr(ports, "KEPT", 1)
-    monkeypatch.setattr(ports, "_claims", claims := deque[socket.socket]())
+    monkeypatch.setattr(ports, "_claims", claims := deque[int]())
     monkeypatch.setattr("random.sample", lambda _range, _count: [elsewhere, elsewhere + 1])
 
     assert [ports.free_port() for _ in range(3)] == [elsewhere, elsewhere + 1, elsewhere]
-    claims.pop().close()
+    os.close(claims.pop())
 
 
 def test_where_every_port_may_be_outgoing_any_free_one_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
