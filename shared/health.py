@@ -77,8 +77,8 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Until it is cancelled. uvicorn's own loop goes round ten times a second, which was a third of what an idle worker
-        costs; once is enough for the Date header."""
+        """Until it is cancelled. uvicorn's own loop goes round ten times a second, idle or not; once is enough for the Date
+        header."""
         while True:
             await self.on_tick(0)
             await asyncio.sleep(1)
