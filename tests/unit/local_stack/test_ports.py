@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,15 @@ def test_a_port_in_use_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> int:
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A free port, the next one free as well, that tests in other processes are never given; here it is the first that is tried."""
     mine = range(2_000 + os.getpid() % 3_000 * 2, 10_000, 64)
     port = next(port for port in mine if ports._can_bind(port) and ports._can_bind(port + 1))
     monkeypatch.setattr("random.sample", lambda _range, _count: [port])
-    return port
+    monkeypatch.setattr(ports, "_claims", claims := deque[int]())
+    yield port
+    for claim in claims:
+        os.close(claim)
 
 
 def test_a_port_that_another_process_was_given_is_not_offered_though_nobody_listens_yet(
@@ -60,11 +64,9 @@ def test_a_port_that_was_given_is_not_given_again_until_many_others_were(
     monkeypatch: pytest.MonkeyPatch, elsewhere: int
 ) -> None:
     monkeypatch.setattr(ports, "KEPT", 1)
-    monkeypatch.setattr(ports, "_claims", claims := deque[int]())
     monkeypatch.setattr("random.sample", lambda _range, _count: [elsewhere, elsewhere + 1])
 
     assert [ports.free_port() for _ in range(3)] == [elsewhere, elsewhere + 1, elsewhere]
-    os.close(claims.pop())
 
 
 def test_where_every_port_may_be_outgoing_any_free_one_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
