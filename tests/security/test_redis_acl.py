@@ -35,6 +35,7 @@ FORGOTTEN = (
     "INSERT INTO job_runs (job, queue, state, queued_at, key)"
     " VALUES ('ping', 'maintenance', 'queued', now() - interval '1 hour', 'forgotten')"
 )
+WAKE = "cuebx:queue:maintenance:wake"
 STALE = "00000000-0000-7000-8000-000000000001:1"
 
 
@@ -97,12 +98,14 @@ def live(
     ours.start("worker_svc", **urls[WORKER])
     api = Api(ours.start("api_svc", ENABLE_SCHEDULER="false", **urls[API])).wait_ready()
 
-    def loads_scripts_again() -> bool:
+    def enqueues_with_all_it_needs() -> bool:
+        # A token of the scheduler that no worker took yet needs no second one: only without it does the API push its own.
+        server.delete(WAKE)
         server.script_flush()
         assert api.request("POST", "/v1/runs", job="ping").is_success
-        return any(command[:2] == ("SCRIPT", "LOAD") for command in traffic.commands[API])
+        return {"SCRIPT", "RPUSH"} <= {command[0] for command in traffic.commands[API]}
 
-    wait_until(loads_scripts_again, what="the API has its script back")
+    wait_until(enqueues_with_all_it_needs, what="the API has its script back and woke a worker")
     refund = api.request("POST", "/v1/refunds", payment_intent_id="pi_1", amount=100, currency="usd").json()
     first = wait_until(lambda: [p for p in leaders if p.events("term_began")], 20, "a leader")[0]
     every_second = ("schedules", "add", "often", "--job", "ping", "--every", "1s", "--catch-up")
@@ -126,8 +129,9 @@ def live(
         if process.status is None:
             process.send(signal.SIGTERM)
     assert [process.end() for process in ours.started] == [0, 0, 0, 0]
-    # Nobody else is there to load it before the command has to.
+    # Nobody else is there to load the script or to have woken the workers before the command has to.
     server.script_flush()
+    server.delete(WAKE)
     assert ours.cuebx("enqueue", "ping", **urls[OPERATOR]).returncode == 0
     return doctor.stdout, status.stdout
 
