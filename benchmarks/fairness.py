@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks import dunning
 from benchmarks.bench import Bench
 from benchmarks.enqueueing import enqueue
-from benchmarks.handovers import HOPS, handing_on
+from benchmarks.handovers import HOPS, WORK_S, handing_on
 from benchmarks.ours import Ours
 from benchmarks.sandboxes import LATENCY_S, sandbox
 from benchmarks.stalls import stalled_s
@@ -49,7 +49,8 @@ def bound_by(idle: Refunds, busy: Refunds, handed_on: Mapping[str, list[float]],
     spent in stretches of over 10 ms."""
     times = _p99(handed_on[BUSY]) / _p99(handed_on[IDLE])
     return (
-        f"Cores that are both busy: {HOPS} processes that do nothing but wake each other, no queue, database or disk among them, take"
+        f"Cores that are both busy: {HOPS} processes that each do {WORK_S * 1000:g} ms of work and wake the next one, no queue, database or disk"
+        " among them, take"
         f" {_p50_p99(handed_on[BUSY])} beside the same flood instead of {_p50_p99(handed_on[IDLE])}, {times:.1f} times as long at"
         " the 99th percentile. That is what the kernel needs to give a core to one after the other, and a refund goes"
         f" through as many. The enqueue call alone, which the worker has no part in, takes {_p50_p99(busy.called)} instead of"

@@ -103,7 +103,8 @@ def live(
         server.delete(WAKE)
         server.script_flush()
         assert api.request("POST", "/v1/runs", job="ping").is_success
-        return {"SCRIPT", "RPUSH"} <= {command[0] for command in traffic.commands[API]}
+        sent = traffic.commands[API].copy()  # its reader adds to it meanwhile
+        return {"SCRIPT", "RPUSH"} <= {command[0] for command in sent}
 
     wait_until(enqueues_with_all_it_needs, what="the API has its script back and woke a worker")
     refund = api.request("POST", "/v1/refunds", payment_intent_id="pi_1", amount=100, currency="usd").json()
